@@ -1,0 +1,32 @@
+"""Tilewright finds, proves, keeps and uses the fastest matmul kernel for each problem on each GPU."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .kernels.problem import Problem
+    from .tuner.api import best, tune
+
+# The public name and the module that serves it. Nothing is imported before it is asked for.
+_PUBLIC = {
+    "Problem": "kernels.problem",
+    "best": "tuner.api",
+    "tune": "tuner.api",
+}
+
+__all__ = ["Problem", "__version__", "best", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    module = _PUBLIC.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
+    return getattr(importlib.import_module(f".{module}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,129 @@
+"""A problem: what is computed, D[m, n] = A[m, k] @ B[k, n], with its dtypes and its layout."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+LAYOUTS: Final = ("nn", "nt", "tn", "tt")
+MAX_EXTENT: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """How an operand is held in memory and multiplied.
+
+    Attributes:
+        storage: the torch dtype that holds it, by name.
+        bytes: of one element.
+        epsilon: unit roundoff of an input as the multiplier sees it.
+        precision: Triton's `input_precision` for a dot of it.
+    """
+
+    storage: str
+    bytes: int
+    epsilon: float
+    precision: str
+
+
+# tf32 is fp32 in memory, rounded to 10 mantissa bits as it enters the multiplier.
+DTYPES: Final = MappingProxyType(
+    {
+        "bf16": DType("bfloat16", 2, 2.0**-9, "ieee"),
+        "fp16": DType("float16", 2, 2.0**-12, "ieee"),
+        "fp32": DType("float32", 4, 2.0**-24, "ieee"),
+        "tf32": DType("float32", 4, 2.0**-11, "tf32"),
+    }
+)
+OUT_DTYPES: Final = ("bf16", "fp16", "fp32")
+
+_SHAPE = re.compile(r"(-?\d+)x(-?\d+)x(-?\d+)")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One matrix product: D[m, n] = A[m, k] @ B[k, n].
+
+    Attributes:
+        m, n, k: extents, 0 to 2**31 - 1.
+        dtype: of A and B: bf16, fp16, fp32 (IEEE) or tf32 (fp32 in memory, tf32 in the multiplier).
+        layout: BLAS letters, A then B: `n` is stored as written, row after row, `t` is stored transposed. `nt` is
+            `x @ weight.T`, what `torch.nn.Linear` computes.
+        out_dtype: of D; empty means the storage dtype of A and B.
+
+    Raises:
+        ValueError: an extent, a dtype or a layout that is none; the message names it and what is accepted.
+    """
+
+    m: int
+    n: int
+    k: int
+    dtype: str = "bf16"
+    layout: str = "nt"
+    out_dtype: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("m", self.m), ("n", self.n), ("k", self.k)):
+            if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_EXTENT:
+                raise ValueError(f"{name} is {value!r}: an extent is a whole number from 0 to {MAX_EXTENT}")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype {self.dtype!r} is not known: use one of {', '.join(DTYPES)}")
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"layout {self.layout!r} is none: use one of {', '.join(LAYOUTS)} (A then B, t is transposed)")
+        if not self.out_dtype:
+            object.__setattr__(self, "out_dtype", "fp32" if self.dtype == "tf32" else self.dtype)
+        if self.out_dtype not in OUT_DTYPES:
+            raise ValueError(f"out_dtype {self.out_dtype!r} is not known: use one of {', '.join(OUT_DTYPES)}")
+
+    @classmethod
+    def parse(cls, text: str, dtype: str = "bf16", layout: str = "nt", out_dtype: str = "") -> Problem:
+        """The problem that `text` names, as in `4096x28672x4096` (m x n x k)."""
+        return cls(*parse_shape(text), dtype, layout, out_dtype)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.m, self.n, self.k
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations: a multiplication and an addition for each of m * n * k."""
+        return 2 * self.m * self.n * self.k
+
+    @property
+    def bytes_moved(self) -> int:
+        """The fewest bytes: A and B read once, D written once."""
+        read = (self.m * self.k + self.k * self.n) * DTYPES[self.dtype].bytes
+        return read + self.m * self.n * DTYPES[self.out_dtype].bytes
+
+    @property
+    def a_transposed(self) -> bool:
+        return self.layout[0] == "t"
+
+    @property
+    def b_transposed(self) -> bool:
+        return self.layout[1] == "t"
+
+    @property
+    def key(self) -> str:
+        """A name for files and people: `4096x4096x4096-bf16-nt`; `-bf16_fp32-nt` when D has another dtype."""
+        same = DTYPES[self.out_dtype].storage == DTYPES[self.dtype].storage
+        dtype = self.dtype if same else f"{self.dtype}_{self.out_dtype}"
+        return f"{self.m}x{self.n}x{self.k}-{dtype}-{self.layout}"
+
+    def __str__(self) -> str:
+        return self.key
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """(m, n, k) of `4096x28672x4096`.
+
+    Raises:
+        ValueError: `text` is not three whole numbers from 0 on, joined by `x`.
+    """
+    match = _SHAPE.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(f"shape {text!r} is not m x n x k: write three whole numbers as in 4096x28672x4096")
+    m, n, k = (int(part) for part in match.groups())
+    return m, n, k

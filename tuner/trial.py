@@ -1,0 +1,179 @@
+"""The values that pass between search, evaluation and store: a trial and what it is made of."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from ..kernels.config import Config
+from ..kernels.device import Device
+from ..kernels.problem import Problem
+
+
+class Outcome(StrEnum):
+    """How a trial ended. Everything but MEASURED is a failure, kept with its reason."""
+
+    MEASURED = "measured"
+    REJECTED = "rejected"
+    COMPILE_FAILED = "compile_failed"
+    OUT_OF_RESOURCES = "out_of_resources"
+    WRONG = "wrong"
+    LAUNCH_FAILED = "launch_failed"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the compiler gave a kernel; shared memory in bytes a block, registers a thread, spills in bytes a thread."""
+
+    registers: int
+    spill_bytes: int
+    shared_memory_bytes: int
+    compile_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A config's output against the reference.
+
+    Attributes:
+        error: the largest deviation, in units of its element's tolerance.
+        bound: the largest that is accepted.
+        row, column: of the worst element.
+        value, expected: there.
+        problem: the key of the problem that was checked; a ragged companion is checked as well as the problem's own.
+    """
+
+    error: float
+    bound: float
+    row: int
+    column: int
+    value: float
+    expected: float
+    problem: str
+
+    @property
+    def passed(self) -> bool:
+        return self.error <= self.bound  # False for NaN
+
+    def __str__(self) -> str:
+        verdict = "within" if self.passed else "beyond"
+        return (
+            f"{self.problem}: error {self.error:.3g} is {verdict} the bound {self.bound:.3g} at "
+            f"[{self.row}, {self.column}]: {self.value:.6g}, expected {self.expected:.6g}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Raw times of one config, in us a launch, and how they were read.
+
+    Attributes:
+        times_us: one a reading, in order; at least one.
+        protocol: the name of the protocol that read them.
+        sm_clock_mhz, temperature_c, power_w: after the readings; None where the driver does not tell.
+    """
+
+    times_us: tuple[float, ...]
+    protocol: str
+    sm_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+
+    @property
+    def median_us(self) -> float:
+        return statistics.median(self.times_us)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, over the median; 0 with fewer than four readings."""
+        if len(self.times_us) < 4:
+            return 0.0
+        low, _, high = statistics.quantiles(self.times_us, n=4)
+        return (high - low) / 2 / self.median_us
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The toolchain that produced a result. Another one makes the result stale.
+
+    Attributes:
+        kernel_hash: of the family's source.
+        commit: of this project, empty when not known.
+    """
+
+    triton: str
+    torch: str
+    cuda: str
+    driver: str
+    python: str
+    kernel_hash: str
+    commit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One config tried on one problem on one device, and how that ended."""
+
+    problem: Problem
+    device: Device
+    config: Config
+    environment: Environment
+    outcome: Outcome
+    started_at: datetime
+    reason: str = ""
+    checks: tuple[Check, ...] = ()
+    measurement: Measurement | None = None
+    resources: Resources | None = None
+
+    @property
+    def median_us(self) -> float | None:
+        """None when it failed."""
+        return self.measurement.median_us if self.measurement is not None and self.outcome is Outcome.MEASURED else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How much faster than the reference, paired round by round: 1.03 is 3% faster. `low` and `high` bound the median
+    with the confidence that the race states."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One racer: its config and one time a round, in us."""
+
+    config: Config
+    environment: Environment
+    times_us: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Finalists replayed in turn, round after round; what is compared is the ratio within a round.
+
+    Attributes:
+        reference: the config that ratios are taken against (a library).
+        lanes: of equal length but for those that left early; round i of each was read side by side.
+    """
+
+    problem: Problem
+    device: Device
+    protocol: str
+    reference: Config
+    lanes: tuple[Lane, ...]
+    started_at: datetime
+    confidence: float = 0.95
+    notes: tuple[str, ...] = field(default=())
+
+    def lane(self, config: Config) -> Lane | None:
+        return next((lane for lane in self.lanes if lane.config == config), None)
