@@ -74,14 +74,23 @@ class Measurement:
     Attributes:
         times_us: one a reading, in order; at least one.
         protocol: the name of the protocol that read them.
+        reference_us: the library's time read right beside each of `times_us`; empty when it was timed alone.
         sm_clock_mhz, temperature_c, power_w: after the readings; None where the driver does not tell.
     """
 
     times_us: tuple[float, ...]
     protocol: str
+    reference_us: tuple[float, ...] = ()
     sm_clock_mhz: int | None = None
     temperature_c: int | None = None
     power_w: float | None = None
+
+    @property
+    def speed(self) -> float | None:
+        """How many times as fast as the library, the median over paired readings: free of clock drift. None if alone."""
+        pairs = zip(self.reference_us, self.times_us, strict=False)
+        ratios = [reference / time for reference, time in pairs]
+        return statistics.median(ratios) if ratios else None
 
     @property
     def median_us(self) -> float:

@@ -1,0 +1,68 @@
+"""`cublas`: NVIDIA's library, as `torch.mm` calls it. The yardstick, and a candidate like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from ..config import Config
+from ..device import Device
+from ..family import Call, Family, Launch
+from ..problem import DTYPES, Problem
+from ..space import Constraint
+from . import library
+
+
+@contextmanager
+def _tf32(enabled: bool) -> Iterator[None]:
+    """PyTorch keeps the precision of fp32 products in a global switch: it is put back at once."""
+    import torch  # see library.matmul_into
+
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = enabled
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def bind(call: Call, config: Config) -> Launch:
+    if DTYPES[call.problem.dtype].bytes == 2:
+        return library.matmul_into(call, nullcontext)
+    tf32 = DTYPES[call.problem.dtype].precision == "tf32"
+    return library.matmul_into(call, lambda: _tf32(tf32))
+
+
+def _narrowing(problem: Problem, device: Device, config: Config) -> float:
+    """Bytes an element of D is narrower or other than what the library writes."""
+    same = DTYPES[problem.out_dtype].storage == DTYPES[problem.dtype].storage
+    return 0 if same or problem.out_dtype == "fp32" else 1
+
+
+OUT_DTYPE = Constraint(
+    "out_dtype",
+    "conversions",
+    _narrowing,
+    lambda problem, device, config: 0,
+    "torch.mm writes D in the dtype of A and B, or in fp32",
+)
+GPU = Constraint(
+    "gpu",
+    "GPUs needed",
+    lambda problem, device, config: 1,
+    lambda problem, device, config: min(device.capability, 1),
+    "cuBLAS runs on NVIDIA GPUs",
+)
+
+FAMILY = Family(
+    name="cublas",
+    summary="NVIDIA's library through torch.mm",
+    axes=(),
+    constraints=(GPU, OUT_DTYPE),
+    defaults=lambda problem, device: library.only("cublas"),
+    binary=None,
+    refuses=lambda call, config: "",
+    bind=bind,
+    sources=(Path(__file__), Path(library.__file__)),
+)

@@ -1,0 +1,265 @@
+"""`descriptor`: operands and result move as whole tiles by TMA (tensor memory accelerator), sm_90 and later.
+
+One thread asks for a tile through a descriptor that holds the matrix's address, extents and strides; the hardware fills
+shared memory in the layout that the tensor cores read, and pads with zeros beyond the edges. With `programs_per_sm` 0
+each tile has a program of its own; otherwise that many programs a multiprocessor stay and walk the tiles (persistent),
+so that the loads of the next tile overlap the store of this one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
+
+from ..access import VECTOR_BYTES, Access, Accesses
+from ..binary import Binary, launcher
+from ..config import Config
+from ..device import Device
+from ..family import Call, Family, Launch
+from ..problem import DTYPES, Problem
+from ..space import Axis, Constraint
+from . import limits, tiles
+from .limits import cdiv
+
+
+@triton.jit
+def load_a(a, row, step, TRANSPOSED: tl.constexpr):
+    """The tile of A at (row, step), as [block_m, block_k] however A is stored."""
+    if TRANSPOSED:
+        tile = a.load([step, row]).T
+    else:
+        tile = a.load([row, step])
+    return tile
+
+
+@triton.jit
+def load_b(b, step, column, TRANSPOSED: tl.constexpr):
+    """The tile of B at (step, column), as [block_k, block_n] however B is stored."""
+    if TRANSPOSED:
+        tile = b.load([column, step]).T
+    else:
+        tile = b.load([step, column])
+    return tile
+
+
+@triton.jit
+def tile_kernel(
+    a, b, d, m, n, k, group_m,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
+    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr,
+):  # fmt: skip
+    tile_m, tile_n = tiles.grouped(tl.program_id(0), tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N), group_m)
+    row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for step in range(0, k, BLOCK_K):
+        a_tile = load_a(a, row, step, A_TRANSPOSED)
+        b_tile = load_b(b, step, column, B_TRANSPOSED)
+        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+    d.store([row, column], total.to(d.dtype))
+
+
+@triton.jit
+def persistent_kernel(
+    a, b, d, m, n, k, group_m,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
+    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr,
+):  # fmt: skip
+    tiles_m, tiles_n = tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N)
+    # flatten: one loop over all steps of all tiles, so that the pipeline does not drain between two tiles
+    for program in tl.range(tl.program_id(0), tiles_m * tiles_n, tl.num_programs(0), flatten=True):
+        tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
+        row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
+        total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        for step in range(0, k, BLOCK_K):
+            a_tile = load_a(a, row, step, A_TRANSPOSED)
+            b_tile = load_b(b, step, column, B_TRANSPOSED)
+            total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        d.store([row, column], total.to(d.dtype))
+
+
+AXES = (
+    Axis("block_m", (64, 128, 256)),
+    Axis("block_n", (32, 64, 128, 256)),
+    Axis("block_k", (64, 128)),
+    Axis("group_m", (1, 8, 16)),
+    Axis("num_warps", (4, 8)),
+    Axis("num_stages", (3, 4, 5, 6)),
+    Axis("programs_per_sm", (0, 1, 2)),
+)
+
+
+def _blocks(problem: Problem, config: Config) -> tuple[list[int], list[int], list[int]]:
+    """The tiles of A, B and D as they lie in memory, outer extent first."""
+    block_m, block_n, block_k = (config.number(axis) for axis in ("block_m", "block_n", "block_k"))
+    a = [block_k, block_m] if problem.a_transposed else [block_m, block_k]
+    b = [block_n, block_k] if problem.b_transposed else [block_k, block_n]
+    return a, b, [block_m, block_n]
+
+
+def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
+    operand = tiles.TRITON_TYPES[DTYPES[problem.dtype].storage]
+    result = tiles.TRITON_TYPES[DTYPES[problem.out_dtype].storage]
+    descriptors = zip("abd", (operand, operand, result), _blocks(problem, config), strict=True)
+    types = {name: f"tensordesc<{element}{block}>" for name, element, block in descriptors}
+    constants: dict[str, Any] = {
+        "BLOCK_M": config["block_m"],
+        "BLOCK_N": config["block_n"],
+        "BLOCK_K": config["block_k"],
+        "PRECISION": DTYPES[problem.dtype].precision,
+        "A_TRANSPOSED": problem.a_transposed,
+        "B_TRANSPOSED": problem.b_transposed,
+    }
+    integers = dict.fromkeys(("m", "n", "k", "group_m"), "i32")
+    kernel = persistent_kernel if config["programs_per_sm"] else tile_kernel
+    return tiles.ordered(kernel, {**types, **integers}, constants, {}, config)
+
+
+def shared_memory(problem: Problem, device: Device, config: Config) -> int:
+    """Of a block, in bytes: the ring of stages with its barriers, and the tile of D on its way out.
+
+    A persistent program keeps D's tile beside the ring, for the next tile's loads are under way. 32-bit results do not
+    fit into the ring's layout on sm_90 and are kept beside it too. Read off Triton 3.6 and 3.7; held against the
+    compiler in the tests.
+    """
+    stages = config.number("num_stages")
+    ring, result = stages * limits.operand_bytes(problem, config), limits.result_bytes(problem, config)
+    beside = config["programs_per_sm"] or (device.capability < 100 and DTYPES[problem.dtype].bytes == 4)
+    # One 8-byte barrier a stage; A and B have one each where A is transposed. On sm_100 the multiplier has two more.
+    rings = 2 if problem.a_transposed else 1
+    barriers = [8 * stages] * rings + ([16] if device.capability >= 100 else [])
+    padded = sum(cdiv(size, 16) * 16 for size in barriers[:-1]) + barriers[-1]
+    return (ring + result if beside else max(ring, result)) + padded
+
+
+def bind(call: Call, config: Config) -> Launch:
+    problem, device = call.problem, call.device
+    run = launcher(binary(problem, device, config, Accesses.of(call.a, call.b, call.d)), device.capability)
+    memory = (
+        call.a.T if problem.a_transposed else call.a,
+        call.b.T if problem.b_transposed else call.b,
+        call.d,
+    )
+    described = [
+        TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block)
+        for matrix, block in zip(memory, _blocks(problem, config), strict=True)
+    ]
+    count, resident = limits.tile_count(problem, config), config.number("programs_per_sm") * device.sm_count
+    grid = (min(count, resident) if resident else count, 1, 1)
+    arguments = (*described, *problem.shape, config["group_m"])
+    return lambda: run(grid, arguments)
+
+
+def refuses(call: Call, config: Config) -> str:
+    """TMA wants a unit stride on the stored inner extent, and 16-byte steps everywhere else."""
+    problem = call.problem
+    wanted = (0 if problem.a_transposed else 1, 0 if problem.b_transposed else 1, 1)
+    for name, matrix, unit in zip("ABD", (call.a, call.b, call.d), wanted, strict=True):
+        access = Access.of(matrix)
+        if access.unit != unit:
+            return f"{name} has strides {tuple(matrix.stride())}: TMA wants 1 on axis {unit}"
+        if not access.aligned:
+            return f"{name} is not aligned to 16 bytes in address, rows or extent: TMA cannot address it"
+    return ""
+
+
+def _ragged_bytes(problem: Problem, device: Device, config: Config) -> int:
+    """Bytes by which the rows of A, B or D miss a multiple of 16."""
+    size, out = DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes
+    rows = (
+        (problem.m if problem.a_transposed else problem.k) * size,
+        (problem.k if problem.b_transposed else problem.n) * size,
+        problem.n * out,
+    )
+    return max(row % VECTOR_BYTES for row in rows)
+
+
+ALIGNED = Constraint(
+    "alignment",
+    "bytes beside 16-byte rows",
+    _ragged_bytes,
+    lambda problem, device, config: 0,
+    "CUDA driver API, cuTensorMapEncodeTiled: strides are multiples of 16 bytes",
+)
+TENSOR_CORES = Constraint(
+    "tensor_cores",
+    "operands that are not K-major 32-bit or 16-bit",
+    lambda problem, device, config: (
+        0
+        if DTYPES[problem.dtype].bytes == 2
+        else 1 + (problem.layout != "nt")
+        if DTYPES[problem.dtype].precision == "ieee"
+        else int(problem.layout != "nt")
+    ),
+    lambda problem, device, config: 0,
+    "tensor cores take 16-bit operands, and tf32 ones that are K-major, straight from shared memory",
+)
+
+
+def _resident_bytes(problem: Problem, device: Device, config: Config) -> int:
+    """Shared memory of all programs that are to stay on one multiprocessor, in bytes."""
+    programs = max(1, config.number("programs_per_sm"))
+    return programs * (shared_memory(problem, device, config) + limits.SM_RESERVED_BYTES)
+
+
+RESIDENT = Constraint(
+    "resident_shared_memory",
+    "bytes",
+    _resident_bytes,
+    lambda problem, device, config: device.shared_memory_bytes + limits.SM_RESERVED_BYTES,
+    limits.GUIDE,
+)
+# With no more tiles than programs that stay, a persistent kernel has one tile a program, which is the plain one.
+WALK = Constraint(
+    "persistent_tiles",
+    "programs that stay",
+    lambda problem, device, config: config.number("programs_per_sm") * device.sm_count,
+    lambda problem, device, config: (
+        limits.tile_count(problem, config) - 1 if config["programs_per_sm"] else 0
+    ),
+    "with fewer tiles than programs nothing is walked: it is the plain kernel",
+)
+
+
+def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
+    """The tile that was best on large bf16 shapes on an H200 (2026-11), persistent where there are tiles to walk."""
+    block_m = 128 if problem.m > 64 else 64
+    block_n = min(128, max(32, limits.next_power_of_2(problem.n)))
+    group_m = 8 if cdiv(problem.m, block_m) >= 8 else 1
+    stages = 5 if DTYPES[problem.dtype].bytes == 2 else 2
+    config = Config.of(
+        "descriptor", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=4, num_stages=stages,
+        programs_per_sm=0,
+    )  # fmt: skip
+    if limits.tile_count(problem, config) > device.sm_count:
+        return (config.replace(programs_per_sm=1), config)
+    return (config, config.replace(num_stages=3 if stages == 5 else 2))
+
+
+FAMILY = Family(
+    name="descriptor",
+    summary="tiles moved by TMA, persistent or not; sm_90 and later",
+    axes=AXES,
+    constraints=(
+        limits.at_least(90, "the tensor memory accelerator came with Hopper (sm_90)"),
+        limits.NON_EMPTY,
+        limits.EXTENT,
+        ALIGNED,
+        TENSOR_CORES,
+        limits.fitting("block_m", "m", 64),
+        limits.fitting("block_n", "n", 32),
+        limits.GROUP,
+        limits.ACCUMULATOR,
+        limits.shared_memory(shared_memory),
+        RESIDENT,
+        WALK,
+    ),
+    defaults=defaults,
+    binary=binary,
+    refuses=refuses,
+    bind=bind,
+    sources=(Path(__file__), Path(tiles.__file__)),
+)
