@@ -31,8 +31,8 @@ class DType:
 # tf32 is fp32 in memory, rounded to 10 mantissa bits as it enters the multiplier.
 DTYPES: Final = MappingProxyType(
     {
-        "bf16": DType("bfloat16", 2, 2.0**-9, "ieee"),
-        "fp16": DType("float16", 2, 2.0**-12, "ieee"),
+        "bf16": DType("bfloat16", 2, 2.0**-8, "ieee"),
+        "fp16": DType("float16", 2, 2.0**-11, "ieee"),
         "fp32": DType("float32", 4, 2.0**-24, "ieee"),
         "tf32": DType("float32", 4, 2.0**-11, "tf32"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -154,6 +155,9 @@ class Ratio:
     high: float
 
     def __str__(self) -> str:
+        """`1.031 [1.027, 1.035]`; without an interval where too few rounds were read to give one."""
+        if not math.isfinite(self.high):
+            return f"{self.median:.3f}"
         return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 

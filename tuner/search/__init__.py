@@ -1,0 +1,5 @@
+"""Which config next: a search asks an Optuna sampler for untried valid configs and tells it what they took."""
+
+from .search import SAMPLERS, Search
+
+__all__ = ["SAMPLERS", "Search"]

@@ -1,0 +1,118 @@
+"""`tilewright export`: results in a form for others: a tuning pack, a table for dispatch, Triton configs, a CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..kernels.problem import Problem
+from .options import NumbersMayBeNegative, db_option, problem_options
+
+if TYPE_CHECKING:
+    from ..tuner.store import Store
+
+# How many ranked configs of a problem stand in a table or a list when it is not said.
+RANKED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for."""
+
+    problems: tuple[Problem, ...]
+    device: str | None
+    top: int | None
+    rename: dict[str, str]
+
+
+def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Axis -> its name in another kernel, of words as `block_m=BLOCK_SIZE_M`."""
+    names = {}
+    for word in values:
+        axis, _, name = word.partition("=")
+        if not (axis and name.isidentifier()):
+            raise click.BadParameter(f"{word!r} renames nothing: write an axis, then = and its name, as block_m=BM")
+        names[axis] = name
+    return names
+
+
+@click.command(cls=NumbersMayBeNegative)
+@problem_options
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["pack", "table", "triton", "csv"]),
+    default="pack",
+    show_default=True,
+    help="A tuning pack for other stores, a table for dispatch, a Python module of triton.Config lists, or a CSV.",
+)
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A file.  [default: print it]")
+@click.option("--device", help="Only results on the device of this name.")
+@click.option("--top", type=click.IntRange(1), help="Only so many of the fastest configs a problem.")
+@click.option("--rename", multiple=True, callback=renaming, help="For triton: as block_m=BLOCK_SIZE_M.")
+@db_option
+def export(
+    *,
+    problems: tuple[Problem, ...],
+    form: str,
+    output: Path | None,
+    device: str | None,
+    top: int | None,
+    rename: dict[str, str],
+    db: str,
+) -> None:
+    """Write results for others: all problems, or those that are named.
+
+    A pack and a CSV hold every trial, a table and a Triton module the three fastest configs of a problem, unless --top
+    says otherwise. A file is replaced as a whole.
+
+    \b
+    Examples:
+      tilewright export --output results.pack.json
+      tilewright export --format table --output nvidia-h200.json
+      tilewright export --format triton --model llama-3.1-8b --top 1
+    """
+    from ..tuner.export import write_atomically
+    from ..tuner.store import open_store
+
+    with open_store(db, readonly=True) as store:
+        text = FORMS[form](store, Wanted(problems, device, top, rename))
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomically(output, text)
+
+
+def _pack(store: Store, wanted: Wanted) -> str:
+    from ..tuner.store.pack import pack_of, write_pack
+
+    return write_pack(pack_of(store, wanted.problems, wanted.device, top=wanted.top))
+
+
+def _csv(store: Store, wanted: Wanted) -> str:
+    from ..tuner.store.flat import csv_text
+    from ..tuner.store.pack import pack_of
+
+    return csv_text(pack_of(store, wanted.problems, wanted.device, top=wanted.top).trials)
+
+
+def _table(store: Store, wanted: Wanted) -> str:
+    from ..tuner.export import table_of, write_table
+
+    return write_table(table_of(store, wanted.device, wanted.problems, top=wanted.top or RANKED))
+
+
+def _triton(store: Store, wanted: Wanted) -> str:
+    from ..tuner.store.query import best_of_all, only_device
+    from ..tuner.store.triton_module import triton_module
+
+    device = wanted.device or only_device(store)
+    answers = best_of_all(store, wanted.problems, device=device, runners_up=(wanted.top or RANKED) - 1)
+    return triton_module(answers, wanted.rename)
+
+
+FORMS: dict[str, Callable[[Store, Wanted], str]] = {"pack": _pack, "table": _table, "triton": _triton, "csv": _csv}

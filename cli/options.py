@@ -1,0 +1,118 @@
+"""Options that several commands share, as decorators: which problems, which store, which form of output."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import platformdirs
+
+from ..kernels.models import BATCH_SIZES, MODELS, problems_of
+from ..kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem, parse_shape
+from .shapes import read_shapes
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NumbersMayBeNegative(click.Command):
+    """A command that takes `-1x4x4` or `-5` for a value, so that the error is about the value.
+
+    click takes it for an unknown option otherwise. No option of ours begins with a digit.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, list(args))
+        except click.NoSuchOption as error:
+            if not error.option_name.lstrip("-")[:1].isdigit():
+                raise
+        ctx.ignore_unknown_options = True
+        return super().parse_args(ctx, args)
+
+
+def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    """Whole numbers from 1 on, joined by commas."""
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"{value!r} is none: write whole numbers from 1 on, joined by commas, as in 1,16,4096")
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def problem_options(command: Command) -> Command:
+    """Adds the ways to name problems; the command gets them as `problems`, a tuple of `Problem`, maybe empty."""
+
+    @click.argument("shapes", nargs=-1, metavar="[MxNxK]...")
+    @click.option(
+        "--model",
+        "models",
+        multiple=True,
+        type=click.Choice(tuple(MODELS)),
+        metavar="NAME",
+        help=f"The linear layers of a model: {', '.join(MODELS)}.",
+    )
+    @click.option(
+        "--batch-sizes",
+        metavar="SIZES",
+        callback=_batch_sizes,
+        default=",".join(map(str, BATCH_SIZES)),
+        show_default=True,
+        help="The values of m for --model: tokens of a decode step or of a prompt.",
+    )
+    @click.option(
+        "--shapes",
+        "files",
+        multiple=True,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A CSV with the columns m,n,k and, if wanted, dtype,layout,out_dtype.",
+    )
+    @click.option("--dtype", type=click.Choice(tuple(DTYPES)), default="bf16", show_default=True, help="Of A and B.")
+    @click.option(
+        "--layout", type=click.Choice(LAYOUTS), default="nt", show_default=True, help="A then B: t is transposed."
+    )
+    @click.option("--out-dtype", type=click.Choice(OUT_DTYPES), help="Of D.  [default: that of A and B]")
+    @functools.wraps(command)
+    def with_problems(
+        *,
+        shapes: Sequence[str],
+        models: Sequence[str],
+        batch_sizes: Sequence[int],
+        files: Sequence[Path],
+        dtype: str,
+        layout: str,
+        out_dtype: str | None,
+        **rest: Any,
+    ) -> Any:
+        like = Problem(0, 0, 0, dtype, layout, out_dtype or "")
+        named = [Problem(*shape, dtype, layout, like.out_dtype) for shape in _parse_shapes(shapes)]
+        of_models = [problem for name in models for problem in problems_of(MODELS[name], batch_sizes, like)]
+        of_files = [problem for path in files for problem in read_shapes(path, like)]
+        return command(problems=tuple(dict.fromkeys((*named, *of_models, *of_files))), **rest)
+
+    return with_problems  # type: ignore[return-value]
+
+
+def db_option(command: Command) -> Command:
+    """Adds --db; the command gets `db`, a path or a database URL as text."""
+    return click.option(
+        "--db",
+        envvar="TILEWRIGHT_DB",
+        show_envvar=True,
+        default=lambda: str(platformdirs.user_data_path("tilewright", appauthor=False) / "tilewright.db"),
+        show_default="tilewright.db in your data folder",
+        help="The trials: an SQLite file, or a database URL.",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """Adds --json; the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def _parse_shapes(words: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Shapes as they stand on a command line: `16x6144x4096` any number of times, or one as `16 6144 4096`."""
+    if len(words) == 3 and not any("x" in word.lower() for word in words):
+        return [parse_shape("x".join(words))]
+    return [parse_shape(word) for word in words]

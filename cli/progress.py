@@ -1,0 +1,70 @@
+"""The live display of a long tuning: trials done, the best so far against cuBLAS, the time left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from ..tuner.plan import PlanProgress
+
+
+@contextmanager
+def watching(device: str) -> Iterator[Callable[[PlanProgress], None]]:
+    """What `tune` reports to: a bar on a terminal, one line a problem elsewhere; on standard error."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    columns = (
+        TextColumn("{task.fields[place]} {task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("best {task.fields[best]}"),
+        TextColumn("{task.fields[left]} left"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(device, total=1, place="", best="-", left="?")
+
+        def watch(at: PlanProgress) -> None:
+            study = at.study
+            shown.update(
+                task,
+                description=study.problem.key,
+                completed=study.done,
+                total=max(study.total, 1),
+                place=f"[{at.index + 1}/{at.count}]",
+                best=best_text(at),
+                left=duration(at.seconds_left),
+            )
+
+        yield watch
+
+
+def best_text(at: PlanProgress) -> str:
+    """`1.02 of cuBLAS`, or a time where nothing was compared; `-` before anything was measured."""
+    study = at.study
+    if study.best_speed is not None:
+        return f"{study.best_speed:.2f} of the library"
+    return "-" if study.best_us is None else f"{study.best_us:.1f} us"
+
+
+def duration(seconds: float) -> str:
+    """`1:05` for 65 seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"
+
+
+def _lines() -> Callable[[PlanProgress], None]:
+    """For a log: a line when a problem has ended its trials."""
+
+    def watch(at: PlanProgress) -> None:
+        study = at.study
+        if study.done and study.seconds_left <= 0:
+            failed = f", {study.failed} failed" if study.failed else ""
+            line = f"[{at.index + 1}/{at.count}] {study.problem}: {study.done} trials{failed} in {study.seconds:.1f} s"
+            print(f"{line}, best {best_text(at)}", file=sys.stderr, flush=True)
+
+    return watch

@@ -1,0 +1,59 @@
+"""Problems out of a CSV file, for `--shapes`."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from ..kernels.problem import Problem
+
+EXTENTS: Final = ("m", "n", "k")
+OTHERS: Final = ("dtype", "layout", "out_dtype")
+
+
+def read_shapes(path: Path, like: Problem) -> Iterator[Problem]:
+    """The problems of a CSV with the columns m, n, k and any of dtype, layout, out_dtype.
+
+    What a row leaves out is as in `like`.
+
+    Raises:
+        ValueError: what is no CSV of that form; the message names file, line, column and value.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        try:
+            yield from _problems(csv.DictReader(file, skipinitialspace=True), path, like)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(
+                f"{path} is no CSV in UTF-8 ({error}): write a line `m,n,k` and one line a problem"
+            ) from error
+
+
+def _problems(rows: csv.DictReader[str], path: Path, like: Problem) -> Iterator[Problem]:
+    columns = rows.fieldnames or ()
+    accepted = f"the columns are {', '.join(EXTENTS)} and, if wanted, {', '.join(OTHERS)}"
+    missing = [column for column in EXTENTS if column not in columns]
+    unknown = [column for column in columns if column not in EXTENTS + OTHERS or columns.count(column) > 1]
+    if missing or unknown:
+        what = f"column {missing[0]!r} is missing" if missing else f"column {unknown[0]!r} is unknown or stands twice"
+        raise ValueError(f"{path}, line 1: {what}: {accepted}")
+    for row in rows:
+        where = f"{path}, line {rows.line_num}"
+        if None in row or None in row.values():
+            raise ValueError(f"{where}: it has not as many values as line 1 has columns ({len(columns)})")
+        yield _problem(row, where, like)
+
+
+def _problem(row: Mapping[str, str], where: str, like: Problem) -> Problem:
+    for column in EXTENTS:
+        if not row[column].strip().isascii() or not row[column].strip().lstrip("-").isdigit():
+            raise ValueError(f"{where}, column {column}: {row[column]!r} is not a whole number")
+    m, n, k = (int(row[column]) for column in EXTENTS)
+    dtype, layout, out_dtype = ((row.get(column) or "").strip() for column in OTHERS)
+    # A row with a dtype of its own says, or leaves to that dtype, what D is.
+    out_dtype = out_dtype or ("" if dtype else like.out_dtype)
+    try:
+        return Problem(m, n, k, dtype or like.dtype, layout or like.layout, out_dtype)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

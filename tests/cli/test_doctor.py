@@ -1,0 +1,51 @@
+"""`doctor`: what is on this machine, and what it says of a machine that lacks something."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tilewright.kernels.families import FAMILIES
+
+from .conftest import Run
+
+
+def examined(run: Run, *arguments: str) -> tuple[int, dict[str, dict[str, str]]]:
+    ran = run("doctor", "--json", *arguments)
+    return ran.code, {finding["what"]: finding for finding in json.loads(ran.out)}
+
+
+def test_this_machine_is_sound(run: Run) -> None:
+    code, found = examined(run)
+    assert code == 0
+    assert {name for name, finding in found.items() if finding["state"] == "broken"} == set()
+    assert found["compiler"]["state"] == found["kernel cache"]["state"] == "ok"
+    assert all(f"family {name}" in found for name in FAMILIES)
+
+
+def test_people_get_a_table(run: Run) -> None:
+    assert "what to do" in run("doctor").out
+
+
+def test_a_store_that_is_none_is_broken(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no store" * 100)
+    code, found = examined(run, "--db", str(file))
+    assert code == 1
+    assert found["trials"]["state"] == "broken"
+    assert found["trials"]["remedy"]
+
+
+def test_a_stocked_store_is_counted(run: Run, stocked: str) -> None:
+    assert examined(run, "--db", stocked)[1]["trials"]["found"] == f"{stocked}: 1 problems on 1 devices"
+
+
+def test_a_cache_that_cannot_be_written_is_broken(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    code, found = examined(run)
+    assert code == 1
+    assert found["kernel cache"]["found"].endswith("Not a directory")
+    assert "TRITON_CACHE_DIR" in found["kernel cache"]["remedy"]

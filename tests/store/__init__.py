@@ -1,0 +1,1 @@
+"""The store: what is kept, by whom at once, and what is answered."""

@@ -1,0 +1,125 @@
+"""The Python face of tuning and of querying: what the commands do, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..kernels.config import Config
+from ..kernels.problem import Problem
+from .evaluate import Meter, MeterOptions, open_meter
+from .plan import PlanProgress, run_plan
+from .search import SAMPLERS
+from .store import open_store
+from .store.query import Answer
+from .store.query import best as best_of
+from .study import EFFORTS, StudyOptions
+
+DEFAULT_SAMPLER = "tpe"
+
+
+@dataclass(frozen=True, slots=True)
+class TuneOptions:
+    """How `tune` works.
+
+    Attributes:
+        effort: a name in `EFFORTS`.
+        trials: at most so many a problem, in place of what the effort says; None keeps that.
+        seconds: for all problems together; None means as long as the effort takes.
+        sampler: a name in `SAMPLERS`; empty means the best one, or `exhaustive` with that effort.
+        seed: of sampler and operands.
+        families: that are tried; none means all.
+        jobs: compiling processes; 0 means one less than there are cores.
+    """
+
+    effort: str = "standard"
+    trials: int | None = None
+    seconds: float | None = None
+    sampler: str = ""
+    seed: int = 0
+    families: tuple[str, ...] = ()
+    jobs: int = 0
+
+    def study(self) -> StudyOptions:
+        """The same for a study.
+
+        Raises:
+            ValueError: an effort or a sampler that is not known, or a number out of its bounds.
+        """
+        if self.effort not in EFFORTS:
+            raise ValueError(f"effort {self.effort!r} is not known: use one of {', '.join(EFFORTS)}")
+        sampler = self.sampler or ("exhaustive" if self.effort == "exhaustive" else DEFAULT_SAMPLER)
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} is not known: use one of {', '.join(SAMPLERS)}")
+        if self.trials is not None and self.trials < 1:
+            raise ValueError(f"trials is {self.trials}: at least one config must be tried")
+        if self.seconds is not None and self.seconds <= 0:
+            raise ValueError(f"seconds is {self.seconds:g}: a budget is longer than nothing")
+        effort = EFFORTS[self.effort]
+        if self.trials is not None:
+            effort = replace(effort, trials=self.trials)
+        return StudyOptions(effort, sampler, self.seed, self.seconds)
+
+
+def tune(
+    problems: Sequence[Problem],
+    *,
+    device: str = "gpu",
+    db: str | Path = "memory://",
+    options: TuneOptions | None = None,
+    watch: Callable[[PlanProgress], None] = lambda progress: None,
+) -> list[Answer]:
+    """Tunes `problems` on a device and returns the winners, in the order of the problems.
+
+    Args:
+        problems: what is to be computed.
+        device: `gpu`, `gpu:1`, `cpu`, or `replay:FILE` with a recorded landscape.
+        db: the store: a path (SQLite) or a URL. Every trial is in it when it ends; what it holds is not tried again.
+        options: effort, budget, sampler.
+        watch: is told after each trial where the plan stands.
+
+    Raises:
+        MeterError: the device is not there.
+        StoreError: the store cannot be opened or written.
+        ValueError: an option out of its bounds.
+    """
+    chosen = options or TuneOptions()
+    study = chosen.study()
+    meter = open_meter(device, MeterOptions(chosen.families, chosen.jobs, chosen.seed))
+    try:
+        return tune_with(meter, problems, db, study, watch)
+    finally:
+        meter.close()
+
+
+def tune_with(
+    meter: Meter,
+    problems: Sequence[Problem],
+    db: str | Path,
+    options: StudyOptions,
+    watch: Callable[[PlanProgress], None],
+) -> list[Answer]:
+    """`tune` on a meter that is open already."""
+    with open_store(db) as store:
+        run_plan(problems, meter, store, options=options, watch=watch)
+        return [best_of(store, problem, device=meter.device.name, near=False) for problem in problems]
+
+
+def best(problem: Problem, *, db: str | Path, device: str | None = None, runners_up: int = 5) -> Answer:
+    """The fastest known config of a problem, with its runners-up and where that answer comes from.
+
+    Args:
+        problem: what is to be computed; a problem that was never measured is answered by the nearest that was.
+        db: the store: a path (SQLite) or a URL; it is only read.
+        device: by name; None means the one on which the problem was measured last.
+        runners_up: at most so many.
+
+    Raises:
+        StoreError: the store cannot be read, or nothing in it answers.
+    """
+    with open_store(db, readonly=True) as store:
+        return best_of(store, problem, device=device, runners_up=runners_up)
+
+
+__all__ = ["Answer", "Config", "Problem", "TuneOptions", "best", "tune", "tune_with"]

@@ -1,0 +1,89 @@
+"""Whether a config computes the right thing: its output against a reference of higher precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from ...kernels.operands import Operands
+from ...kernels.problem import DTYPES, Problem
+from ..trial import Check
+
+# An element may deviate by twice the rounding of its own dtype, and by what summing k products in fp32 costs: at most
+# k * 2**-24 of the operands' scale, times 16 for tensor cores that truncate partial sums.
+_RESULT_ROUNDINGS: Final = 2.0
+_SUM_ERROR: Final = 2.0**-20
+_INPUT_SIGMAS: Final = 16.0  # tf32 rounds the operands: a random walk over k of that many standard deviations
+_LIBRARY_SLACK: Final = 2.0
+_CHUNK: Final = 1 << 26  # elements compared at once
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Operands, and what their product must be: `expected[m, n]`, in fp32 for 16-bit inputs and in fp64 otherwise."""
+
+    problem: Problem
+    operands: Operands
+    expected: torch.Tensor
+    bound: float = 1.0
+
+
+def reference(problem: Problem, operands: Operands) -> Reference:
+    """Multiplies in fp32 (IEEE) where inputs have 16 bits, so that products are exact, and in fp64 where they have 32."""
+    wide = torch.float64 if DTYPES[problem.dtype].bytes == 4 else torch.float32
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        expected = operands.a.to(wide) @ operands.b.to(wide)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+    return Reference(problem, operands, expected)
+
+
+def with_library(found: Reference, library_error: float) -> Reference:
+    """The reference with a bound that a library, on the same inputs, keeps with room to spare."""
+    return Reference(found.problem, found.operands, found.expected, max(1.0, _LIBRARY_SLACK * library_error))
+
+
+def compare(result: torch.Tensor, against: Reference) -> Check:
+    """The worst element of `result[m, n]`, its deviation in units of its own tolerance; infinite for a NaN."""
+    problem = against.problem
+    if result.numel() == 0:
+        return Check(0.0, against.bound, 0, 0, 0.0, 0.0, problem.key)
+    worst, place = -1.0, 0
+    rows = max(1, _CHUNK // max(1, problem.n))
+    for start in range(0, problem.m, rows):
+        expected = against.expected[start : start + rows]
+        deviation = (result[start : start + rows].to(expected.dtype) - expected).abs_()
+        deviation /= _tolerance(problem, expected)
+        deviation = torch.where(deviation.isnan(), torch.inf, deviation).flatten()
+        index = int(deviation.argmax())
+        if float(deviation[index]) > worst:
+            worst, place = float(deviation[index]), start * problem.n + index
+    row, column = divmod(place, problem.n)
+    value, expected_value = float(result[row, column]), float(against.expected[row, column])
+    return Check(worst, against.bound, row, column, value, expected_value, problem.key)
+
+
+def _tolerance(problem: Problem, expected: torch.Tensor) -> torch.Tensor:
+    """What each element may deviate, for standard normal operands."""
+    absolute = _SUM_ERROR * max(problem.k, 1)
+    if problem.dtype == "tf32":
+        absolute += _INPUT_SIGMAS * DTYPES["tf32"].epsilon * problem.k**0.5
+    return expected.abs() * (_RESULT_ROUNDINGS * DTYPES[problem.out_dtype].epsilon) + absolute
+
+
+def ragged_companion(problem: Problem) -> Problem:
+    """A small problem that the same binary serves, with extents that no tile divides.
+
+    An extent that is a multiple of 16 bytes stays one, so that the same memory accesses are compiled in.
+    """
+    vector = 16 // min(DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes)
+
+    def ragged(extent: int, aligned: int, odd: int) -> int:
+        return aligned if extent % vector == 0 else odd
+
+    m, n, k = ragged(problem.m, 200, 197), ragged(problem.n, 328, 331), ragged(problem.k, 264, 259)
+    return Problem(m, n, k, problem.dtype, problem.layout, problem.out_dtype)

@@ -1,0 +1,250 @@
+"""`LiveMeter`: measures on a real device, a GPU or the host, in a process of its own, while a pool compiles ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
+from multiprocessing.connection import wait
+from typing import Final
+
+from ...kernels import families
+from ...kernels.config import Config
+from ...kernels.device import Device
+from ...kernels.family import source_hash
+from ...kernels.problem import Problem
+from ...kernels.space import ConfigSpace, union
+from ..trial import Environment, Lane, Outcome, Race, Resources, Trial
+from .compiler import Built, CompilePool
+from .messages import Evaluated, EvaluateRequest, Hello, Raced, RaceRequest, Welcome
+from .meter import PROTOCOL, MeterError, MeterOptions, RaceLimit, now
+from .process import Process, ProcessDied, ProcessTimedOut
+
+SERVER: Final = f"{__package__}.server"
+START_TIMEOUT_S: Final = 180.0
+# Of one config: preparation of the problem, its check, and readings of something a thousand times slower than the peak.
+EVALUATE_TIMEOUT_S: Final = 20.0
+SECONDS_PER_TFLOP: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A config that is compiled, or has nothing to compile."""
+
+    problem: Problem
+    config: Config
+    resources: Resources | None
+
+
+@dataclass(slots=True)
+class UnderWay:
+    ready: Ready
+    started_at: datetime
+
+
+class LiveMeter:
+    """Measures on `cuda:INDEX` or on the host (`where` is "0", "1", ... or "cpu").
+
+    Raises:
+        MeterError: the device is not there, or the measuring process does not start.
+    """
+
+    capacity: int
+
+    def __init__(self, where: str, options: MeterOptions) -> None:
+        self._where = where
+        self._seed = options.seed
+        self._families = tuple(families.family(name) for name in options.families or families.FAMILIES)
+        self._process = self._start()
+        self._welcome = self._greet()
+        self._pool = CompilePool(self.device, options.jobs) if self.device.capability else None
+        self.capacity = 1 if self._pool is None else 2 * self._pool.size + 2
+        self._ready: deque[Ready] = deque()
+        self._under_way: UnderWay | None = None
+        self._ended: list[Trial] = []
+        self._best_speed: dict[Problem, float] = {}
+
+    @property
+    def device(self) -> Device:
+        return self._welcome.device
+
+    @property
+    def protocol(self) -> str:
+        return PROTOCOL
+
+    def space(self, problem: Problem) -> ConfigSpace:
+        return union(one.space(problem, self.device) for one in self._families if not one.is_library)
+
+    def defaults(self, problem: Problem) -> tuple[Config, ...]:
+        found: list[Config] = []
+        for family in self._families:
+            if not family.is_library:
+                space = family.space(problem, self.device)
+                found += [config for config in family.defaults(problem, self.device) if config in space]
+        return tuple(dict.fromkeys(found))
+
+    def library(self, problem: Problem) -> Config | None:
+        for family in families.FAMILIES.values():
+            if family.is_library and len(family.space(problem, self.device)):
+                return Config.of(family.name)
+        return None
+
+    def environment(self, config: Config) -> Environment:
+        welcome = self._welcome
+        return Environment(
+            triton=welcome.triton,
+            torch=welcome.torch,
+            cuda=welcome.cuda,
+            driver=welcome.driver,
+            python=welcome.python,
+            kernel_hash=source_hash(families.family(config.family).sources),
+        )
+
+    def submit(self, problem: Problem, config: Config) -> None:
+        if self._pool is None or families.family(config.family).binary is None:
+            self._ready.append(Ready(problem, config, None))
+        else:
+            self._pool.submit(problem, config)
+
+    def collect(self) -> list[Trial]:
+        while True:
+            self._gather_compiled()
+            self._measure_next()
+            if self._ended:
+                ended, self._ended = self._ended, []
+                return ended
+            if self._under_way is None and not self._pool_size():
+                return []
+            self._wait()
+
+    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
+        library = self.library(problem)
+        if library is None or not problem.flops:
+            return None
+        racers = (library, *(config for config in configs if config != library))
+        started_at = now()
+        request = RaceRequest(problem, racers, limit.rounds, limit.seconds)
+        raced = self._ask(request, limit.seconds + self._limit_s(problem))
+        if raced is None or raced.reason:
+            self._replace_if(raced is None or raced.fatal)
+            return None
+        lanes = tuple(
+            Lane(config, self.environment(config), times)
+            for config, times in zip(racers, raced.times_us, strict=True)
+        )
+        return Race(problem, self.device, self.protocol, library, lanes, started_at)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+        self._process.close()
+
+    def _start(self) -> Process:
+        return Process(SERVER, self._where, str(self._seed))
+
+    def _greet(self) -> Welcome:
+        try:
+            welcome: Welcome = self._process.ask(Hello(), START_TIMEOUT_S)
+        except (ProcessDied, ProcessTimedOut) as error:
+            self._process.close()
+            raise MeterError(f"device {self._where!r} does not answer: {_last_line(error)}; run `tilewright doctor`") from None
+        return welcome
+
+    def _pool_size(self) -> int:
+        return 0 if self._pool is None else len(self._pool)
+
+    def _wait(self) -> None:
+        connections = [] if self._pool is None else self._pool.connections()
+        limit = 60.0 if self._pool is None else self._pool.seconds_left()
+        if self._under_way is not None:
+            connections.append(self._process.connection)
+            limit = min(limit, self._process.seconds_left())
+        wait(connections, timeout=max(0.0, min(limit, 60.0)))
+
+    def _gather_compiled(self) -> None:
+        for built in self._pool.collect() if self._pool is not None else ():
+            if built.reason:
+                self._ended.append(self._not_compiled(built))
+            else:
+                self._ready.append(Ready(built.job.problem, built.job.config, built.resources))
+
+    def _measure_next(self) -> None:
+        """Takes the measuring process's answer if it is there, and gives it the next config."""
+        if self._under_way is not None:
+            if not self._process.connection.poll() and self._process.seconds_left() > 0:
+                return
+            self._take_answer(self._under_way)
+            self._under_way = None
+        if self._ready:
+            self._give(self._ready.popleft())
+
+    def _give(self, ready: Ready) -> None:
+        best = self._best_speed.get(ready.problem, 0.0)
+        under_way = UnderWay(ready, now())
+        try:
+            self._process.send(EvaluateRequest(ready.problem, ready.config, best), self._limit_s(ready.problem))
+        except ProcessDied as died:
+            self._fail(under_way, Outcome.CRASHED, str(died))
+            return
+        self._under_way = under_way
+
+    def _take_answer(self, under_way: UnderWay) -> None:
+        try:
+            answer: Evaluated = self._process.receive()
+        except ProcessTimedOut:
+            limit = self._limit_s(under_way.ready.problem)
+            self._fail(under_way, Outcome.TIMED_OUT, f"no end in {limit:.0f} s: the measuring process was replaced")
+            return
+        except ProcessDied as died:
+            self._fail(under_way, Outcome.CRASHED, str(died))
+            return
+        trial = self._trial(under_way, answer.outcome, answer.reason, answer)
+        self._ended.append(trial)
+        if trial.measurement is not None:
+            problem, speed = under_way.ready.problem, trial.measurement.speed or 0.0
+            self._best_speed[problem] = max(speed, self._best_speed.get(problem, 0.0))
+        self._replace_if(answer.fatal)
+
+    def _fail(self, under_way: UnderWay, outcome: Outcome, reason: str) -> None:
+        self._ended.append(self._trial(under_way, outcome, reason))
+        self._replace_if(True)
+
+    def _replace_if(self, lost: bool) -> None:
+        if lost:
+            self._process.kill()
+            self._process.close()
+            self._process = self._start()
+            self._greet()
+
+    def _ask(self, request: object, timeout_s: float) -> Raced | None:
+        try:
+            answer: Raced = self._process.ask(request, timeout_s)
+        except (ProcessDied, ProcessTimedOut):
+            return None
+        return answer
+
+    def _limit_s(self, problem: Problem) -> float:
+        return EVALUATE_TIMEOUT_S + SECONDS_PER_TFLOP * problem.flops / 1e12
+
+    def _not_compiled(self, built: Built) -> Trial:
+        ready = Ready(built.job.problem, built.job.config, built.resources)
+        return self._trial(UnderWay(ready, now()), built.outcome, built.reason)
+
+    def _trial(self, under_way: UnderWay, outcome: Outcome, reason: str, found: Evaluated | None = None) -> Trial:
+        ready = under_way.ready
+        return Trial(
+            problem=ready.problem,
+            device=self.device,
+            config=ready.config,
+            environment=self.environment(ready.config),
+            outcome=outcome,
+            started_at=under_way.started_at,
+            reason=reason,
+            checks=found.checks if found is not None else (),
+            measurement=found.measurement if found is not None else None,
+            resources=ready.resources,
+        )
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1]

@@ -1,0 +1,95 @@
+"""What a study needs of whatever measures: a GPU, the host, or a recorded landscape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from ...kernels.config import Config
+from ...kernels.device import Device
+from ...kernels.problem import Problem
+from ...kernels.space import Space
+from ..trial import Environment, Race, Trial
+
+
+# How a live device is read (timing.py): part of a result's key, so a change there is a new protocol here.
+PROTOCOL: Final = "interleaved/1"
+
+
+class MeterError(ValueError):
+    """A meter that cannot be had or has stopped working: one line with the cause and the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeterOptions:
+    """How a live device is worked.
+
+    Attributes:
+        families: names of the families that are tried; none means all.
+        jobs: compiling processes; 0 means one less than there are cores.
+        seed: of the random operands.
+    """
+
+    families: tuple[str, ...] = ()
+    jobs: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RaceLimit:
+    """When a race ends at the latest."""
+
+    rounds: int = 40
+    seconds: float = 2.0
+
+
+class Meter(Protocol):
+    """Turns configs into trials. One problem at a time is cheap; going to and fro between problems is not.
+
+    An implementer must not raise for a config that fails: a failure is a trial with its outcome and reason. It must not
+    propose configs, and must not store.
+    """
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def protocol(self) -> str:
+        """The name of how times are read; part of a result's key."""
+        ...
+
+    @property
+    def capacity(self) -> int:
+        """How many submitted configs keep it busy."""
+        ...
+
+    def space(self, problem: Problem) -> Space:
+        """What may be tried: our own families, without the libraries."""
+        ...
+
+    def defaults(self, problem: Problem) -> tuple[Config, ...]:
+        """Points of the space that are tried first."""
+        ...
+
+    def library(self, problem: Problem) -> Config | None:
+        """The library that speeds are compared with."""
+        ...
+
+    def environment(self, config: Config) -> Environment: ...
+
+    def submit(self, problem: Problem, config: Config) -> None: ...
+
+    def collect(self) -> list[Trial]:
+        """Waits until at least one submitted config has ended; empty when none is submitted."""
+        ...
+
+    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
+        """Races `configs` against the library; None where nothing can be raced."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def now() -> datetime:
+    return datetime.now(UTC)

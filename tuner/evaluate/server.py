@@ -1,0 +1,146 @@
+"""The program of the measuring process: checks, times and races configs on one device, and may be killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import torch
+import triton
+from triton.runtime.errors import OutOfResources
+
+from ...kernels.device import Device
+from ...kernels.operands import current_device
+from ..trial import Check, Measurement, Outcome
+from .bench import Bench
+from .health import Monitor
+from .messages import Evaluated, EvaluateRequest, Hello, Raced, RaceRequest, Welcome
+from .meter import PROTOCOL
+from .process import serve
+
+_SLOW: Final = 0.5
+_REASON_AT_MOST: Final = 600
+
+
+class Server:
+    """Answers requests about one device; whatever fails is an answer."""
+
+    def __init__(self, where: str, seed: int) -> None:
+        self._where = where
+        self._seed = seed
+        if where == "cpu":
+            self._monitor = Monitor(None)
+        else:
+            torch.cuda.set_device(int(where))
+            self._monitor = Monitor(_pci_bus_id(int(where)))
+
+    @cached_property
+    def device(self) -> Device:
+        if self._where == "cpu":
+            return host()
+        sm, memory, power = self._monitor.limits()
+        found = current_device(int(self._where))
+        return replace(found, sm_clock_mhz=sm, memory_clock_mhz=memory, power_limit_w=power)
+
+    @cached_property
+    def _bench(self) -> Bench:
+        torch_device = "cpu" if self._where == "cpu" else f"cuda:{self._where}"
+        return Bench(self.device, torch_device, self._seed)
+
+    def answer(self, request: object) -> object:
+        match request:
+            case Hello():
+                return self._welcome()
+            case EvaluateRequest():
+                return self._evaluate(request)
+            case RaceRequest():
+                return self._race(request)
+        raise TypeError(f"request {request!r} is none that a measuring process knows")
+
+    def _welcome(self) -> Welcome:
+        cuda = torch.version.cuda or ""
+        versions = (triton.__version__, torch.__version__, cuda, self._monitor.driver(), platform.python_version())
+        return Welcome(self.device, *versions)
+
+    def _evaluate(self, request: EvaluateRequest) -> Evaluated:
+        checks: list[Check] = []
+        try:
+            prepared = self._bench.prepare(request.problem)
+            checks = self._bench.check(prepared, request.config)
+            if not checks[-1].passed:
+                return Evaluated(Outcome.WRONG, str(checks[-1]), tuple(checks))
+            times = self._bench.time(prepared, request.config, lambda speed: speed >= _SLOW * request.best_speed)
+        except (OutOfResources, torch.OutOfMemoryError) as error:
+            return Evaluated(Outcome.OUT_OF_RESOURCES, _line(error), tuple(checks))
+        except (RuntimeError, ValueError, TypeError) as error:
+            return Evaluated(Outcome.LAUNCH_FAILED, _line(error), tuple(checks), fatal=self._context_lost())
+        vitals = self._monitor.vitals()
+        clock, temperature, power = vitals.sm_clock_mhz, vitals.temperature_c, vitals.power_w
+        measurement = Measurement(times.times_us, PROTOCOL, times.reference_us, clock, temperature, power)
+        return Evaluated(Outcome.MEASURED, "", tuple(checks), measurement)
+
+    def _race(self, request: RaceRequest) -> Raced:
+        try:
+            prepared = self._bench.prepare(request.problem)
+            times = self._bench.race(prepared, list(request.configs), request.rounds, request.seconds)
+        except (OutOfResources, RuntimeError, ValueError, TypeError) as error:
+            return Raced((), _line(error), fatal=self._context_lost())
+        return Raced(tuple(tuple(lane) for lane in times))
+
+    def _context_lost(self) -> bool:
+        """Whether CUDA still works here: an illegal access ruins the whole process."""
+        if self._where == "cpu":
+            return False
+        try:
+            torch.cuda.synchronize()
+            torch.ones(1, device=f"cuda:{self._where}").item()
+        except RuntimeError:
+            return True
+        return False
+
+
+def host() -> Device:
+    """This machine's CPU: its logical cores as `sm_count`, its last-level cache as `l2_bytes`."""
+    described = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    model = re.search(r"model name\s*:\s*(.+)", described)
+    pages, page = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return Device(
+        name=model.group(1).strip() if model else platform.processor() or platform.machine(),
+        arch="cpu",
+        sm_count=torch.get_num_threads(),
+        shared_memory_bytes=0,
+        l2_bytes=_last_level_cache_bytes(),
+        memory_bytes=pages * page,
+    )
+
+
+def _last_level_cache_bytes() -> int:
+    sizes = [path.read_text().strip() for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size")]
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    return max((int(size[:-1]) * units[size[-1]] for size in sizes if size[-1:] in units), default=32 << 20)
+
+
+def _pci_bus_id(index: int) -> str:
+    properties = torch.cuda.get_device_properties(index)
+    return f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_REASON_AT_MOST]
+
+
+def main() -> None:
+    serve(Server(sys.argv[2], int(sys.argv[3])).answer)
+
+
+if __name__ == "__main__":
+    # Under its full name, so that what it sends is of the classes that the other end knows.
+    from tilewright.tuner.evaluate.server import main as served
+
+    served()

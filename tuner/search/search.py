@@ -1,0 +1,123 @@
+"""One problem's search over the valid configs of a space: ask for a config, tell what it took."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import optuna
+from optuna.trial import Trial, TrialState, create_trial
+
+from ...kernels.config import Config
+from ...kernels.space import Space
+from .points import Points
+from .samplers import ExhaustiveSampler, PointSampler, RandomSampler, SnappedTPESampler
+
+SAMPLERS: Final[Mapping[str, Callable[[Points, int], PointSampler]]] = MappingProxyType(
+    {
+        "random": RandomSampler,
+        "tpe": SnappedTPESampler,
+        "exhaustive": ExhaustiveSampler,
+    }
+)
+
+
+class Search:
+    """A study over the valid configs of a space. No config is proposed twice, none that is invalid.
+
+    Several asks may be outstanding before their tells. The same seed and the same order of asks and tells give the same
+    configs.
+
+    Args:
+        space: what may be tried, of one family or of several.
+        sampler: a name in `SAMPLERS`.
+        seed: of the sampler.
+        first: configs asked before the sampler is; what is not in the space, or is tried, is passed over.
+
+    Raises:
+        ValueError: the sampler is not known.
+    """
+
+    def __init__(self, space: Space, *, sampler: str = "tpe", seed: int = 0, first: Sequence[Config] = ()) -> None:
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} is not known: use one of {', '.join(SAMPLERS)}")
+        self._points = Points(space)
+        self._sampler = SAMPLERS[sampler](self._points, seed)
+        self._distributions = self._points.distributions()
+        self._study = _silent_study(self._sampler)
+        self._first = deque(index for config in first if (index := self._points.index(config)) is not None)
+        self._asked: dict[int, Trial] = {}
+
+    def __len__(self) -> int:
+        """How many configs have neither been tried nor asked."""
+        history = self._sampler.history
+        history.update(self._study)
+        return history.open_count
+
+    def ask(self) -> Config | None:
+        """A valid config that was neither tried nor asked; None when none is left."""
+        if not len(self):
+            return None
+        while self._first:
+            index = self._first.popleft()
+            if self._sampler.history.open[index]:
+                self._study.enqueue_trial(self._points.params(index))
+                break
+        trial = self._study.ask(self._distributions)
+        found = self._points.at_params(trial.params)
+        if found is None:
+            raise RuntimeError(f"sampler {self._sampler} left the space: {trial.params}")
+        self._asked[found] = trial
+        return self._points.config(found)
+
+    def tell(self, config: Config, time_us: float | None) -> None:
+        """Say what `config` took in us, None when it failed. It need not have been asked.
+
+        Raises:
+            ValueError: the time is none, or the space does not hold the config, or it was told before.
+        """
+        if time_us is not None and not (math.isfinite(time_us) and time_us > 0):
+            raise ValueError(f"time_us of {config} is {time_us!r}: a time is finite and above 0, a failure is None")
+        index = self._points.index(config)
+        if index is None:
+            raise ValueError(f"{config} is not in the space of {len(self._points)} configs: tell what was asked")
+        trial = self._asked.pop(index, None)
+        # PRUNED, not FAIL: Optuna's samplers pass over FAIL trials and then propose the same point again.
+        state = TrialState.PRUNED if time_us is None else TrialState.COMPLETE
+        if trial is not None:
+            self._study.tell(trial, time_us, state=state)
+            return
+        self._sampler.history.update(self._study)
+        if not self._sampler.history.open[index]:
+            raise ValueError(f"{config} was told before: a config is tried once")
+        params = self._points.params(index)
+        self._study.add_trial(
+            create_trial(state=state, value=time_us, params=params, distributions=self._distributions)
+        )
+
+    def refill(self, results: Iterable[tuple[Config, float | None]]) -> None:
+        """Tell what was found in an earlier run. What the space no longer holds and what is known already is passed
+        over.
+
+        Raises:
+            ValueError: a time is none.
+        """
+        history = self._sampler.history
+        for config, time_us in results:
+            history.update(self._study)
+            index = self._points.index(config)
+            if index is not None and (index in self._asked or history.open[index]):
+                self.tell(config, time_us)
+
+
+def _silent_study(sampler: PointSampler) -> optuna.Study:
+    """An in-memory study, made without the line that Optuna logs for it."""
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(sampler=sampler)
+    finally:
+        optuna.logging.set_verbosity(level)
