@@ -21,6 +21,11 @@ COMMANDS: Final = MappingProxyType(
         "trials": "trials",
         "compile": "compile",
         "landscape": "landscape",
+        "report": "report",
+        "devices": "devices",
+        "regressions": "regressions",
+        "export": "export",
+        "import": "import_",
         "doctor": "doctor",
     }
 )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
@@ -32,14 +32,16 @@ UNBROKEN: Final = 240
 _AGES: Final = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 
 
-@cache
+@functools.cache
 def console() -> Console:
-    shown = Console()
-    return shown if shown.is_terminal else Console(width=UNBROKEN)
+    # What is printed is data: a reason with `[...]` in it is no markup.
+    plainly = functools.partial(Console, markup=False, emoji=False, highlight=False)
+    shown = plainly()
+    return shown if shown.is_terminal else plainly(width=UNBROKEN)
 
 
 def print_json(value: Any) -> None:
-    console().out(json.dumps(plain(value), indent=2, allow_nan=False), highlight=False)
+    console().out(json.dumps(plain(value), indent=2, allow_nan=False))
 
 
 def plain(value: Any) -> Any:
@@ -185,7 +187,8 @@ def _where_from(ranked: Ranked) -> str:
 
 def _measured(ranked: Ranked) -> str:
     made = ranked.environment
-    toolchain = f"triton {made.triton}, torch {made.torch}, CUDA {made.cuda}, driver {made.driver}"
+    known = (("triton", made.triton), ("torch", made.torch), ("CUDA", made.cuda), ("driver", made.driver))
+    toolchain = ", ".join(f"{name} {value}" for name, value in known if value) or "toolchain not recorded"
     when = f"{age(ranked.measured_at)} ({ranked.measured_at:%Y-%m-%d %H:%M} UTC)"
     return f"measured {when} by {ranked.protocol}: {toolchain}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ SHIPPED: Final = Path(__file__).parent.parent / "results"
 _UNITS: Final = {"s": 1, "m": 60, "min": 60, "h": 3600}
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """Seconds, out of `60s`, `5m`, `1h` or a plain number."""
 
     name = "time"
@@ -52,8 +51,8 @@ class Duration(click.ParamType):
 def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json: bool, **how: Any) -> None:
     """Search the fastest config of each problem, race the finalists against cuBLAS, and keep every trial.
 
-    What is stored already is not tried again: an interrupted run goes on where it was. With no problem named, a handful of
-    a model's layers is tuned; on a machine without a GPU recorded ones are replayed.
+    What is stored already is not tried again: an interrupted run goes on where it was. With no problem named, a
+    handful of a model's layers is tuned; on a machine without a GPU recorded ones are replayed.
 
     \b
     Examples:

@@ -82,7 +82,9 @@ def compile_binary(binary: Binary, capability: int) -> CompiledKernel:
     types, constants = dict(binary.types), dict(binary.constants)
     signature = {name: types.get(name, "constexpr") for name in names}
     attributes = {(names.index(name),): [["tt.divisibility", divisor]] for name, divisor in binary.divisible}
-    source = ASTSource(binary.kernel, signature, {(names.index(name),): value for name, value in constants.items()}, attributes)
+    source = ASTSource(
+        binary.kernel, signature, {(names.index(name),): value for name, value in constants.items()}, attributes
+    )
     options = {"num_warps": binary.num_warps, "num_stages": binary.num_stages}
     return triton.compile(source, target=gpu_target(capability), options=options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -63,7 +64,7 @@ def current_device(index: int = 0) -> Device:
     count = torch.cuda.device_count()
     if not 0 <= index < count:
         raise ValueError(f"GPU {index} is not there: this machine has {count}; use an index below that")
-    properties = torch.cuda.get_device_properties(index)
+    properties: Any = torch.cuda.get_device_properties(index)  # the stubs lack half of it
     return Device(
         name=properties.name,
         arch=f"sm{properties.major}{properties.minor}",

@@ -71,7 +71,9 @@ class Problem:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype {self.dtype!r} is not known: use one of {', '.join(DTYPES)}")
         if self.layout not in LAYOUTS:
-            raise ValueError(f"layout {self.layout!r} is none: use one of {', '.join(LAYOUTS)} (A then B, t is transposed)")
+            raise ValueError(
+                f"layout {self.layout!r} is none: use one of {', '.join(LAYOUTS)} (A then B, t is transposed)"
+            )
         if not self.out_dtype:
             object.__setattr__(self, "out_dtype", "fp32" if self.dtype == "tf32" else self.dtype)
         if self.out_dtype not in OUT_DTYPES:

@@ -56,7 +56,9 @@ class Rejection:
 
     def __str__(self) -> str:
         over = self.amount - self.limit
-        return f"{self.constraint}: {self.amount:g} {self.unit}, {over:g} over the limit of {self.limit:g} ({self.source})"
+        return (
+            f"{self.constraint}: {self.amount:g} {self.unit}, {over:g} over the limit of {self.limit:g} ({self.source})"
+        )
 
 
 class Space(Protocol):

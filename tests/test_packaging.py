@@ -50,7 +50,7 @@ def tree(tmp_path: Path) -> Path:
     """A copy of what a wheel is built from."""
     copy = tmp_path / "tree"
     ignored = shutil.ignore_patterns("__pycache__", "*.db*")
-    for folder in (*SHIPPED, "results"):
+    for folder in SHIPPED:
         shutil.copytree(ROOT / folder, copy / folder, ignore=ignored)
     for file in ("__init__.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy / file)

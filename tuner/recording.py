@@ -38,8 +38,8 @@ def record_landscapes(
 def landscape_of(problem: Problem, trials: Iterable[Trial]) -> Landscape:
     """The landscape of all trials of a problem, of one device, environment and protocol.
 
-    A time is the library's median over the whole recording, divided by the config's paired speed: what it would have read
-    beside it at one clock. The library is a row of its own.
+    A time is the library's median over the whole recording, divided by the config's paired speed: what it would have
+    read beside it at one clock. The library is a row of its own.
 
     Raises:
         ValueError: no trial was measured.
@@ -47,7 +47,9 @@ def landscape_of(problem: Problem, trials: Iterable[Trial]) -> Landscape:
     found = list(trials)
     alone = [trial.measurement for trial in found if trial.measurement is not None]
     if not alone:
-        raise ValueError(f"no trial of {problem} was measured: record it first, with `tilewright landscape {problem.key}`")
+        raise ValueError(
+            f"no trial of {problem} was measured: record it first, with `tilewright landscape {problem.key}`"
+        )
     beside = [time for measurement in alone for time in measurement.reference_us]
     nominal = statistics.median(beside) if beside else None
     rows = sorted(found, key=lambda trial: trial.config)
@@ -63,7 +65,9 @@ def _reading(trial: Trial, nominal: float | None) -> Reading:
 
 
 def _at_one_clock(measurement: Measurement, nominal: float | None) -> Sequence[float]:
-    if nominal is None or not measurement.reference_us:
+    if nominal is None:
         return measurement.times_us
+    if not measurement.reference_us:  # the library itself, whose clock is the one that counts
+        return [nominal * time / measurement.median_us for time in measurement.times_us]
     pairs = zip(measurement.times_us, measurement.reference_us, strict=True)
     return [nominal * time / reference for time, reference in pairs]

@@ -100,13 +100,11 @@ class Study:
         self._trials: dict[Config, Trial] = {}
         space = meter.space(problem)
         self._space_size = len(space)
-        self._search = Search(
-            space, sampler=options.sampler, seed=options.seed, first=meter.defaults(problem)
-        )
+        self._search = Search(space, sampler=options.sampler, seed=options.seed, first=meter.defaults(problem))
         self._new = 0
 
     def run(self, watch: Watch) -> None:
-        """Searches until the effort or the time is spent, then races the finalists unless that race is stored already."""
+        """Searches until the effort or the time is spent, then races the finalists, unless that is stored already."""
         self._recall()
         self._measure_library()
         self._retell()
@@ -196,7 +194,7 @@ class Study:
         self._new += trial.config != self._library
 
     def _cost_us(self, trial: Trial) -> float | None:
-        """What the search minimizes: the library's time over the paired speed, which a drifting clock does not touch."""
+        """What the search minimizes: the library's time over the paired speed, free of the drift of clocks."""
         if trial.measurement is None or trial.outcome is not Outcome.MEASURED:
             return None
         speed = trial.measurement.speed

@@ -88,7 +88,7 @@ class Measurement:
 
     @property
     def speed(self) -> float | None:
-        """How many times as fast as the library, the median over paired readings: free of clock drift. None if alone."""
+        """How many times as fast as the library: the median over paired readings, free of drift. None if alone."""
         pairs = zip(self.reference_us, self.times_us, strict=False)
         ratios = [reference / time for reference, time in pairs]
         return statistics.median(ratios) if ratios else None

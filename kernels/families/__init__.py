@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from types import MappingProxyType
 from typing import Final
 
@@ -23,14 +24,26 @@ FAMILIES: Final = MappingProxyType(
 
 
 def family(name: str) -> Family:
-    """The family of that name.
+    """The family of that name: one of `FAMILIES`, or somebody else's as `package.module:NAME`.
 
     Raises:
         ValueError: there is none.
     """
-    if name not in FAMILIES:
-        raise ValueError(f"family {name!r} is not known: use one of {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    if name in FAMILIES:
+        return FAMILIES[name]
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        known = ", ".join(FAMILIES)
+        raise ValueError(
+            f"family {name!r} is not known: use one of {known}, or package.module:NAME for one of your own"
+        )
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"family {name!r} cannot be imported ({error}): write package.module:NAME") from None
+    if not isinstance(found, Family) or found.name != name:
+        raise ValueError(f"{name!r} is no family of that name: make it a tilewright.kernels.family.Family named so")
+    return found
 
 
 def space(problem: Problem, device: Device, names: tuple[str, ...] = ()) -> ConfigSpace:

@@ -1,4 +1,4 @@
-"""`cpu_blas`: the BLAS that PyTorch was built with (oneMKL, OpenBLAS, Accelerate), on the host, with torch's threads."""
+"""`cpu_blas`: the BLAS that PyTorch was built with (oneMKL, OpenBLAS, Accelerate), on the host, torch's threads."""
 
 from __future__ import annotations
 

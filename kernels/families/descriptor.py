@@ -81,11 +81,12 @@ def persistent_kernel(
         d.store([row, column], total.to(d.dtype))
 
 
+GROUPS = (1, 8, 16)
 AXES = (
     Axis("block_m", (64, 128, 256)),
     Axis("block_n", (32, 64, 128, 256)),
     Axis("block_k", (64, 128)),
-    Axis("group_m", (1, 8, 16)),
+    Axis("group_m", GROUPS),
     Axis("num_warps", (4, 8)),
     Axis("num_stages", (3, 4, 5, 6)),
     Axis("programs_per_sm", (0, 1, 2)),
@@ -217,9 +218,7 @@ WALK = Constraint(
     "persistent_tiles",
     "programs that stay",
     lambda problem, device, config: config.number("programs_per_sm") * device.sm_count,
-    lambda problem, device, config: (
-        limits.tile_count(problem, config) - 1 if config["programs_per_sm"] else 0
-    ),
+    lambda problem, device, config: limits.tile_count(problem, config) - 1 if config["programs_per_sm"] else 0,
     "with fewer tiles than programs nothing is walked: it is the plain kernel",
 )
 
@@ -228,7 +227,7 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was best on large bf16 shapes on an H200 (2026-11), persistent where there are tiles to walk."""
     block_m = 128 if problem.m > 64 else 64
     block_n = min(128, max(32, limits.next_power_of_2(problem.n)))
-    group_m = 8 if cdiv(problem.m, block_m) >= 8 else 1
+    group_m = 8 if problem.m > block_m else 1
     stages = 5 if DTYPES[problem.dtype].bytes == 2 else 2
     config = Config.of(
         "descriptor", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=4, num_stages=stages,
@@ -251,7 +250,7 @@ FAMILY = Family(
         TENSOR_CORES,
         limits.fitting("block_m", "m", 64),
         limits.fitting("block_n", "n", 32),
-        limits.GROUP,
+        limits.grouping(GROUPS),
         limits.ACCUMULATOR,
         limits.shared_memory(shared_memory),
         RESIDENT,

@@ -87,14 +87,17 @@ def fitting(axis: str, extent: str, smallest: int) -> Constraint:
     )
 
 
-# A group of more rows of tiles than there are is the same order of tiles again.
-GROUP = Constraint(
-    "group_m",
-    "rows of tiles",
-    lambda problem, device, config: config.number("group_m"),
-    lambda problem, device, config: next_power_of_2(cdiv(problem.m, config.number("block_m"))),
-    "more rows than there are orders the tiles no other way",
-)
+def grouping(values: tuple[int, ...]) -> Constraint:
+    """The first of `values` that holds all rows of tiles is the last that orders the tiles in a way of its own."""
+    return Constraint(
+        "group_m",
+        "rows of tiles",
+        lambda problem, device, config: config.number("group_m"),
+        lambda problem, device, config: next(
+            (value for value in values if value >= cdiv(problem.m, config.number("block_m"))), values[-1]
+        ),
+        "more rows than there are order the tiles no other way",
+    )
 
 
 def at_least(capability: int, why: str) -> Constraint:
@@ -122,7 +125,7 @@ def result_bytes(problem: Problem, config: Config) -> int:
 def asynchronous_mma(problem: Problem, device: Device, config: Config) -> bool:
     """Whether Triton multiplies with wgmma (sm_90) or tcgen05 (sm_100): operands then stay in shared memory.
 
-    Source: Triton's AccelerateMatmul pass: 64 rows or more, whole warp groups, K-major operands where they hold 32 bits.
+    Source: Triton's AccelerateMatmul pass: 64 rows or more, whole warp groups, K-major operands if of 32 bits.
     """
     if not 90 <= device.capability < 120 or not multiplies_on_tensor_cores(problem):
         return False

@@ -1,8 +1,8 @@
 """`split_k`: for few rows of A, where tiles of D alone would leave most of the GPU idle.
 
-`split` programs share a tile of D, each over a stretch of k. Each leaves its fp32 partial tile in scratch memory; the one
-that arrives last adds them up in the order of k and stores D, so that repeats are bit-identical whatever the order of
-arrival. Only a counter is atomic. With `split` 1 the partial tile is the result and no scratch is used.
+`split` programs share a tile of D, each over a stretch of k. Each leaves its fp32 partial tile in scratch memory; the
+one that arrives last adds them up in the order of k and stores D, so that repeats are bit-identical whatever the order
+of arrival. Only a counter is atomic. With `split` 1 the partial tile is the result and no scratch is used.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def split_k_kernel(
         arrived = tl.atomic_add(counters + tile, 1, sem="acq_rel")
         if arrived == split - 1:
             total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-            for earlier in range(0, split):
+            for earlier in range(split):
                 total += tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
             tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
             tl.store(counters + tile, 0)
@@ -85,7 +85,7 @@ FEW_ROWS = Constraint(
     "with more rows the tiles of D fill the GPU without a split",
 )
 
-# A split that leaves a program less than one step of k, or that makes more programs than eight waves, only adds traffic.
+# A split that leaves a program less than one step of k, or that makes more than eight waves, only adds traffic.
 STRETCH = Constraint(
     "split_steps",
     "programs over k",

@@ -1,7 +1,7 @@
 """`tiled`: one program a tile of D, operands loaded through pointers, loads pipelined by the compiler.
 
 Each program walks along k in steps of `block_k`. Triton turns the loads into asynchronous copies, `num_stages` deep.
-Programs are numbered so that `group_m` rows of tiles share columns of B while those are in the L2. It takes any strides.
+Programs are numbered so that `group_m` rows of tiles share columns of B while those are in the L2. Any strides do.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ def tiled_kernel(
     tl.store(d_at, total.to(d.dtype.element_ty), mask=row_inside & column_inside)
 
 
+GROUPS = (1, 8)
 AXES = (
     Axis("block_m", (16, 32, 64, 128, 256)),
     Axis("block_n", (32, 64, 128, 256)),
     Axis("block_k", (32, 64, 128)),
-    Axis("group_m", (1, 8)),
+    Axis("group_m", GROUPS),
     Axis("num_warps", (4, 8)),
     Axis("num_stages", (2, 3, 4)),
 )
@@ -85,7 +86,7 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The square tile of the textbook, cut down to the problem."""
     block_m = min(128, max(16, limits.next_power_of_2(problem.m)))
     block_n = min(128, max(32, limits.next_power_of_2(problem.n)))
-    group_m = 8 if cdiv(problem.m, block_m) >= 8 else 1
+    group_m = 8 if problem.m > block_m else 1
     config = Config.of(
         "tiled", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=4, num_stages=3
     )
@@ -102,7 +103,7 @@ FAMILY = Family(
         limits.EXTENT,
         limits.fitting("block_m", "m", 16),
         limits.fitting("block_n", "n", 32),
-        limits.GROUP,
+        limits.grouping(GROUPS),
         limits.ACCUMULATOR,
         limits.FMA_UNROLL,
         limits.shared_memory(tiles.pipelined_bytes),

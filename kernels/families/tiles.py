@@ -104,9 +104,9 @@ def run_time_strides(built: Binary, call: Call) -> list[int]:
 def pipelined_bytes(problem: Problem, device: Device, config: Config) -> int:
     """Shared memory of a block whose loads the compiler pipelines, in bytes.
 
-    A ring of stages, one less where operands of a multiplication go through registers. An operand that cannot be copied
-    4 bytes at a time is not pipelined and takes one stage. Read off Triton 3.6 and 3.7; held against the compiler in the
-    tests.
+    A ring of stages, one less where operands of a multiplication go through registers. An operand that cannot be
+    copied 4 bytes at a time is not pipelined and takes one stage. Read off Triton 3.6 and 3.7; held against the
+    compiler in the tests.
     """
     asynchronous = limits.asynchronous_mma(problem, device, config)
     stages = config.number("num_stages") - (0 if asynchronous else 1)

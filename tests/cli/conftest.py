@@ -69,7 +69,7 @@ def stocked(tmp_path: Path) -> str:
     return str(path)
 
 
-def trials(problem: Problem) -> list[Trial]:
+def trials(problem: Problem, environment: Environment = ENVIRONMENT, started: datetime = STARTED) -> list[Trial]:
     """One a minute, the oldest first."""
     tried = [
         (FAST, Outcome.MEASURED, "", (20.0, 21.0, 22.0)),
@@ -82,9 +82,9 @@ def trials(problem: Problem) -> list[Trial]:
             problem,
             DEVICE,
             config,
-            ENVIRONMENT,
+            environment,
             outcome,
-            STARTED + timedelta(minutes=minute),
+            started + timedelta(minutes=minute),
             reason,
             measurement=Measurement(times_us, "graph") if times_us else None,
             resources=Resources(168, 0, 98304, 0.5) if len(config) else None,
@@ -93,9 +93,9 @@ def trials(problem: Problem) -> list[Trial]:
     ]
 
 
-def race(problem: Problem) -> Race:
+def race(problem: Problem, environment: Environment = ENVIRONMENT, started: datetime = STARTED) -> Race:
     lanes = [
-        Lane(FAST, ENVIRONMENT, tuple(20.0 + turn / 100 for turn in range(12))),
-        Lane(CUBLAS, ENVIRONMENT, tuple(22.0 + turn / 100 for turn in range(12))),
+        Lane(FAST, environment, tuple(20.0 + turn / 100 for turn in range(12))),
+        Lane(CUBLAS, environment, tuple(22.0 + turn / 100 for turn in range(12))),
     ]
-    return Race(problem, DEVICE, "race", CUBLAS, tuple(lanes), STARTED + timedelta(minutes=10))
+    return Race(problem, DEVICE, "race", CUBLAS, tuple(lanes), started + timedelta(minutes=10))

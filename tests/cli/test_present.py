@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tilewright.cli.present import age, axes_text, plain, ratio_text, why_empty
+from tilewright.cli.present import age, axes_text, console, plain, ratio_text, table, why_empty
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
@@ -50,6 +50,14 @@ def test_a_ratio_has_its_interval_and_says_when_it_is_a_tie(
 def test_axes_are_named() -> None:
     assert axes_text(Config.of("tiled", num_warps=4, block_m=64)) == "block_m=64 num_warps=4"
     assert axes_text(Config.of("cublas")) == "-"
+
+
+def test_what_looks_like_markup_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    console().print(table("[title]", ["reason"], [["[red]PTXAS[/red] :warning: at [0, 3]"]], "[caption]"))
+    printed = capsys.readouterr().out
+    assert "[red]PTXAS[/red] :warning: at [0, 3]" in printed
+    assert "[title]" in printed
+    assert "[caption]" in printed
 
 
 def test_plain_values_are_json() -> None:

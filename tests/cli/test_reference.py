@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +14,10 @@ import pytest
 
 from tilewright.cli.main import COMMANDS
 from tilewright.cli.reference import helps, reference
+from tilewright.kernels.problem import Problem
+from tilewright.tuner.store import open_store
 
-from .conftest import Run
+from .conftest import ENVIRONMENT, PROBLEM, STARTED, Run, race, trials
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "cli.md"
 HELPS: Final = dict(helps())
@@ -33,15 +38,27 @@ def test_every_help_has_an_example_of_its_own(name: str) -> None:
     assert any(f"{example} ".startswith(f"{name} ") for example in EXAMPLE.findall(HELPS[name]))
 
 
-def test_the_examples_run(run: Run, stocked: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one folder, one after the other, as somebody would type them who has tuned before.
+@pytest.fixture
+def tuned(tmp_path: Path) -> str:
+    """A store with two problems, tuned with two toolchains one after the other."""
+    path = tmp_path / "tuned.db"
+    before = replace(ENVIRONMENT, triton="3.6.0"), STARTED - timedelta(days=1)
+    with open_store(path) as store:
+        for problem in (PROBLEM, Problem(16, 6144, 4096)):
+            for environment, started in (before, (ENVIRONMENT, STARTED)):
+                store.add_all(trials(problem, environment, started), [race(problem, environment, started)])
+    return str(path)
+
+
+def test_the_examples_run(run: Run, tuned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one folder, one after the other, as somebody would type them who has tuned before; each on the same trials.
 
     Without a GPU, an example that needs one must say so.
     """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TILEWRIGHT_DB", stocked)
     failed = []
-    for example in EXAMPLES:
+    for number, example in enumerate(EXAMPLES):
+        monkeypatch.setenv("TILEWRIGHT_DB", str(shutil.copy(tuned, tmp_path / f"{number}.db")))
         ran = run(*shlex.split(example)[1:])
         needs_a_gpu = ran.code == 2 and "GPU" in ran.error
         if ran.code != 0 and not needs_a_gpu:

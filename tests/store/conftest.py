@@ -28,6 +28,9 @@ def new_database() -> Iterator[NewDatabase]:
     server = pgserver.get_server(folder, cleanup_mode="stop")
     address = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
     admin = create_engine(address, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:  # nobody pulls its plug
+        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text("SELECT pg_reload_conf()"))
     numbers = itertools.count()
 
     def make() -> str:

@@ -232,7 +232,7 @@ def test_what_was_added_is_there_when_it_is_opened_again(where: str) -> None:
 
 
 def test_a_reader_finds_nothing_where_nothing_is(where: str) -> None:
-    with pytest.raises(StoreError, match="is not there|holds no store yet|is empty when it is opened"):
+    with pytest.raises(StoreError, match=r"is not there|holds no store yet|is empty when it is opened"):
         open_store(where, readonly=True)
 
 

@@ -37,7 +37,9 @@ def _replay(files: str, options: MeterOptions) -> Meter:
     from .replay import open_replay
 
     if not files:
-        raise MeterError("device 'replay:' names no file: write replay:FILE with a recorded landscape (CSV, gzip or not)")
+        raise MeterError(
+            "device 'replay:' names no file: write replay:FILE with a recorded landscape (CSV, gzip or not)"
+        )
     return open_replay([Path(name) for name in files.split(",")])
 
 

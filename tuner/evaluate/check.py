@@ -31,7 +31,7 @@ class Reference:
 
 
 def reference(problem: Problem, operands: Operands) -> Reference:
-    """Multiplies in fp32 (IEEE) where inputs have 16 bits, so that products are exact, and in fp64 where they have 32."""
+    """Multiplies 16-bit inputs in fp32 (IEEE), where their products are exact, and 32-bit inputs in fp64."""
     wide = torch.float64 if DTYPES[problem.dtype].bytes == 4 else torch.float32
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False

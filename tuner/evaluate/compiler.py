@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -48,9 +48,10 @@ class CompilePool:
         self._processes: list[Process] = []
         self._under_way: dict[Process, Job] = {}
         self._waiting: deque[Job] = deque()
-        self._done: deque[Built] = deque()
+        self._ahead: dict[object, Job] = {}
+        self._wanted: dict[object, list[Job]] = {}
         self._known: dict[object, Built] = {}
-        self._twins: dict[object, list[Job]] = {}
+        self._done: deque[Built] = deque()
 
     @property
     def size(self) -> int:
@@ -58,20 +59,28 @@ class CompilePool:
 
     def __len__(self) -> int:
         """Jobs that are submitted and not collected."""
-        twins = sum(len(jobs) for jobs in self._twins.values())
-        return len(self._waiting) + len(self._under_way) + len(self._done) + twins
+        return len(self._done) + sum(len(jobs) for jobs in self._wanted.values())
 
     def submit(self, problem: Problem, config: Config) -> None:
         job = Job(problem, config)
         key = self._key(job)
         if key in self._known:
-            known = self._known[key]
-            self._done.append(Built(job, known.resources, known.outcome, known.reason))
-        elif key in self._twins:
-            self._twins[key].append(job)
+            self._done.append(replace(self._known[key], job=job))
+        elif key in self._wanted:
+            self._wanted[key].append(job)
         else:
-            self._twins[key] = []
+            self._wanted[key] = [job]
+            self._ahead.pop(key, None)
             self._waiting.append(job)
+        self._feed()
+
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+        """Compiles these when there is nothing else to do; they are not collected until they are submitted."""
+        for config in configs:
+            job = Job(problem, config)
+            key = self._key(job)
+            if key not in self._known and key not in self._wanted:
+                self._ahead.setdefault(key, job)
         self._feed()
 
     def connections(self) -> list[Connection]:
@@ -105,13 +114,19 @@ class CompilePool:
         return build(job.problem, self._device, job.config, Accesses.dense(job.problem)).key
 
     def _feed(self) -> None:
-        while self._waiting:
+        """Gives work to whoever has none: what is asked for before what is compiled ahead."""
+        while self._waiting or self._ahead:
             free = next((process for process in self._processes if process not in self._under_way), None)
             if free is None:
                 if len(self._processes) >= self._size:
                     return
                 free = self._start()
-            self._give(free, self._waiting.popleft())
+            self._give(free, self._waiting.popleft() if self._waiting else self._next_ahead())
+
+    def _next_ahead(self) -> Job:
+        key = next(iter(self._ahead))
+        self._wanted[key] = []  # nobody waits for it yet
+        return self._ahead.pop(key)
 
     def _start(self) -> Process:
         process = Process(SERVER, str(self._device.capability), environment={"CUDA_VISIBLE_DEVICES": ""})
@@ -148,9 +163,7 @@ class CompilePool:
     def _end(self, built: Built) -> None:
         key = self._key(built.job)
         self._known[key] = built
-        self._done.append(built)
-        for twin in self._twins.pop(key, []):
-            self._done.append(Built(twin, built.resources, built.outcome, built.reason))
+        self._done.extend(replace(built, job=job) for job in self._wanted.pop(key))
 
 
 def compile_all(device: Device, jobs: Sequence[Job], pool: CompilePool | None = None) -> list[Built]:

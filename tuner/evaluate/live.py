@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import wait
@@ -54,6 +56,8 @@ class LiveMeter:
     def __init__(self, where: str, options: MeterOptions) -> None:
         self._where = where
         self._seed = options.seed
+        self._opened = time.monotonic()
+        self._worked_before = 0.0
         self._families = tuple(families.family(name) for name in options.families or families.FAMILIES)
         self._process = self._start()
         self._welcome = self._greet()
@@ -71,6 +75,12 @@ class LiveMeter:
     @property
     def protocol(self) -> str:
         return PROTOCOL
+
+    @property
+    def busy_share(self) -> float:
+        """Of the time since this meter was opened, what the measuring process spent on checks, readings and races."""
+        worked = self._worked_before + self._process.worked_seconds
+        return worked / (time.monotonic() - self._opened)
 
     def space(self, problem: Problem) -> ConfigSpace:
         return union(one.space(problem, self.device) for one in self._families if not one.is_library)
@@ -106,6 +116,10 @@ class LiveMeter:
         else:
             self._pool.submit(problem, config)
 
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+        if self._pool is not None:
+            self._pool.prefetch(problem, (one for one in configs if families.family(one.family).binary is not None))
+
     def collect(self) -> list[Trial]:
         while True:
             self._gather_compiled()
@@ -129,8 +143,7 @@ class LiveMeter:
             self._replace_if(raced is None or raced.fatal)
             return None
         lanes = tuple(
-            Lane(config, self.environment(config), times)
-            for config, times in zip(racers, raced.times_us, strict=True)
+            Lane(config, self.environment(config), times) for config, times in zip(racers, raced.times_us, strict=True)
         )
         return Race(problem, self.device, self.protocol, library, lanes, started_at)
 
@@ -147,7 +160,9 @@ class LiveMeter:
             welcome: Welcome = self._process.ask(Hello(), START_TIMEOUT_S)
         except (ProcessDied, ProcessTimedOut) as error:
             self._process.close()
-            raise MeterError(f"device {self._where!r} does not answer: {_last_line(error)}; run `tilewright doctor`") from None
+            raise MeterError(
+                f"device {self._where!r} does not answer: {_last_line(error)}; run `tilewright doctor`"
+            ) from None
         return welcome
 
     def _pool_size(self) -> int:
@@ -211,6 +226,7 @@ class LiveMeter:
 
     def _replace_if(self, lost: bool) -> None:
         if lost:
+            self._worked_before += self._process.worked_seconds
             self._process.kill()
             self._process.close()
             self._process = self._start()

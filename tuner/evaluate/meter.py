@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -11,7 +12,6 @@ from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ...kernels.space import Space
 from ..trial import Environment, Race, Trial
-
 
 # How a live device is read (timing.py): part of a result's key, so a change there is a new protocol here.
 PROTOCOL: Final = "interleaved/1"
@@ -77,6 +77,15 @@ class Meter(Protocol):
         ...
 
     def environment(self, config: Config) -> Environment: ...
+
+    @property
+    def busy_share(self) -> float | None:
+        """Of the time since it was opened, what the device's process worked; None where no device is at work."""
+        ...
+
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+        """Says which configs may be submitted later, so that what is idle may compile them."""
+        ...
 
     def submit(self, problem: Problem, config: Config) -> None: ...
 

@@ -49,6 +49,7 @@ class Process:
         theirs.close()
         self.connection = Connection(ours.detach())
         self._deadline: float | None = None
+        self.worked_seconds = 0.0  # on requests, by its own clock
 
     @property
     def pid(self) -> int:
@@ -86,10 +87,11 @@ class Process:
             if not self.connection.poll(limit):
                 self.kill()
                 raise ProcessTimedOut("no answer in time")
-            answer = self.connection.recv()
+            answer, seconds = self.connection.recv()
         except (OSError, EOFError, pickle.UnpicklingError):
             raise self._died() from None
         self._deadline = None
+        self.worked_seconds += seconds
         return answer
 
     def ask(self, request: object, timeout_s: float) -> Any:
@@ -132,7 +134,9 @@ def serve(answer: Callable[[Any], Any]) -> None:
             request = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(answer(request))
+        started = time.monotonic()
+        answered = answer(request)
+        connection.send((answered, time.monotonic() - started))
 
 
 def end_with_parent() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,9 @@ class ReplayMeter:
 
     capacity = 1
 
-    def __init__(self, landscapes: Mapping[Problem | None, Landscape], device: Device, environment: Environment) -> None:
+    def __init__(
+        self, landscapes: Mapping[Problem | None, Landscape], device: Device, environment: Environment
+    ) -> None:
         self._landscapes = landscapes
         self._device = device
         self._environment = environment
@@ -41,6 +43,11 @@ class ReplayMeter:
     @property
     def protocol(self) -> str:
         return PROTOCOL
+
+    @property
+    def busy_share(self) -> None:
+        """No device is at work."""
+        return None
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -62,6 +69,9 @@ class ReplayMeter:
 
     def submit(self, problem: Problem, config: Config) -> None:
         self._waiting.append((problem, config))
+
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+        """Nothing is compiled."""
 
     def collect(self) -> list[Trial]:
         if not self._waiting:

@@ -1,4 +1,4 @@
-"""The program of the measuring process: checks, times and races configs on one device, and may be killed at any moment."""
+"""The program of the measuring process: checks, times and races configs on one device; may be killed at any moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 import triton
@@ -127,7 +127,7 @@ def _last_level_cache_bytes() -> int:
 
 
 def _pci_bus_id(index: int) -> str:
-    properties = torch.cuda.get_device_properties(index)
+    properties: Any = torch.cuda.get_device_properties(index)  # the stubs lack half of it
     return f"{properties.pci_domain_id:08x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
 
 

@@ -44,7 +44,7 @@ class GraphLap:
 
     def elapsed_us(self) -> float:
         """Of the replay started last, us a launch; the device must have finished it."""
-        return self.begin.elapsed_time(self.end) * 1000.0 / self.launches
+        return float(self.begin.elapsed_time(self.end)) * 1000.0 / self.launches
 
     def read_us(self) -> float:
         self.start()
@@ -93,7 +93,11 @@ def _capture(rotation: Sequence[Launch], launches: int) -> GraphLap:
     with torch.cuda.graph(graph):
         for index in range(launches):
             rotation[index % len(rotation)]()
-    return GraphLap(graph, launches, torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+    return GraphLap(graph, launches, _event(), _event())
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def warm_up(work: Lap, seconds: float) -> None:

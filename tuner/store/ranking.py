@@ -109,7 +109,7 @@ def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterato
         for lane in race.lanes:
             stale = staleness(lane.environment, lane.config.family, today)
             ratio = lane_ratio(race, lane)
-            median_us = statistics.median(lane.times_us)
+            median_us = _at_one_clock_us(race, lane, ratio)
             result = Ranked(
                 config=lane.config,
                 problem=problem,
@@ -135,13 +135,26 @@ def lane_ratio(race: Race, lane: Lane) -> Ratio | None:
     return paired_ratio(lane.times_us, reference.times_us, race.confidence) if reference else None
 
 
+def _at_one_clock_us(race: Race, lane: Lane, ratio: Ratio | None) -> float:
+    """A lane's time as it would be at the reference's clock over the whole race: one that left early ran at another."""
+    reference = race.lane(race.reference)
+    if ratio is None or reference is None:
+        return statistics.median(lane.times_us)
+    return statistics.median(reference.times_us) / ratio.median
+
+
+def _speed_alone(trial: Trial, median_us: float, library_us: float) -> float:
+    """Of what was not read beside the library: the library itself is as fast as itself, whatever its clock was."""
+    return 1.0 if not trial.config.items_by_axis else library_us / median_us
+
+
 def _timed(trials: list[Trial], today: Today) -> Iterator[tuple[_Rank, Ranked]]:
     beside = [statistics.median(times) for trial in trials if (times := _times(trial).reference_us)]
     library_us = statistics.median(beside) if beside else None
     for trial in trials:
         read = _times(trial)
         stale = staleness(trial.environment, trial.config.family, today)
-        speed = read.speed or (library_us / read.median_us if library_us else None)
+        speed = read.speed or (_speed_alone(trial, read.median_us, library_us) if library_us else None)
         result = Ranked(
             config=trial.config,
             problem=trial.problem,

@@ -37,6 +37,8 @@ _CAUSES: Final = {
 def open_url(url: str, readonly: bool) -> Store:
     """The store of `sqlite:///path`; see `open_store`."""
     path = Path(url.removeprefix("sqlite:///")).expanduser().resolve()
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path} cannot be opened: it is no file; give the path of a store")
     with _explained(path):
         if readonly:
             return _open_readonly(path)
@@ -48,7 +50,7 @@ def open_url(url: str, readonly: bool) -> Store:
 def _open_readonly(path: Path) -> Store:
     if not path.exists():
         raise StoreError(f"{path} is not there: tune into it first, or give the path of a store")
-    engine = _engine(_readonly_address(path))
+    engine = _engine(_readonly_address(path), readonly=True)
     found = None
     try:
         with engine.connect() as connection:
@@ -63,14 +65,17 @@ def _open_readonly(path: Path) -> Store:
 
 
 def _readonly_address(path: Path) -> str:
-    """How to open a file without writing. A WAL file needs a log beside it, also to be read. Where none is and none may
-    be made, nobody writes, and the file may be read as one that does not change."""
-    address = _address(path, "ro")
+    """How to open a file for reading. A WAL file needs a log beside it, also to be read. A reader that may write takes
+    it away again when it is the last; one that may not would leave it there. Where none is and none may be made, nobody
+    writes, and the file may be read as one that does not change."""
+    may_write = all(os.access(one, os.W_OK) for one in (path, path.parent))
+    address = _address(path, "rw" if may_write else "ro")
     try:
         with closing(_connect(address)) as connection:
             connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
     except sqlite3.OperationalError as error:
-        if _code(error) != sqlite3.SQLITE_CANTOPEN or path.with_name(f"{path.name}-wal").exists():
+        without_log = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+        if _code(error) not in without_log or path.with_name(f"{path.name}-wal").exists():
             raise
         return f"{address}&immutable=1"
     return address
@@ -94,14 +99,14 @@ def _bring_up(path: Path) -> None:
         if path.exists() and path.stat().st_size:
             _migrate_file(path)
             return
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}.draft")
         try:
+            _remove(draft)  # of a creator that was killed
             _migrate_file(draft)
             draft.replace(path)
             _sync_folder(path.parent)
         finally:
-            for left in (draft, *(draft.with_name(f"{draft.name}{end}") for end in ("-wal", "-shm", "-journal"))):
-                left.unlink(missing_ok=True)
+            _remove(draft)
 
 
 def _migrate_file(path: Path) -> None:
@@ -135,6 +140,12 @@ def _alone(path: Path) -> Iterator[None]:
             os.close(handle)
 
 
+def _remove(path: Path) -> None:
+    """Removes a database with what SQLite keeps beside it."""
+    for end in ("", "-wal", "-shm", "-journal"):
+        path.with_name(f"{path.name}{end}").unlink(missing_ok=True)
+
+
 def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -152,16 +163,18 @@ def _connect(address: str) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-def _engine(address: str) -> Engine:
-    return engine_of(create_engine("sqlite://", creator=lambda: _connect(address), poolclass=QueuePool))
+def _engine(address: str, *, readonly: bool = False) -> Engine:
+    engine = create_engine("sqlite://", creator=lambda: _connect(address), poolclass=QueuePool)
+    return engine_of(engine, readonly=readonly)
 
 
-def engine_of(engine: Engine) -> Engine:
+def engine_of(engine: Engine, *, readonly: bool = False) -> Engine:
     """`engine` with the settings of each connection and the kind of each transaction."""
 
     @event.listens_for(engine, "connect")
     def _set(connection: sqlite3.Connection, _: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA query_only = {'ON' if readonly else 'OFF'}")
         # FULL: a commit is on the disk when it returns. NORMAL loses the last ones with the machine's power; the
         # difference is 0.25 ms a trial on an NVMe disk, and a trial takes longer than that to measure.
         connection.execute("PRAGMA synchronous = FULL")

@@ -1,0 +1,128 @@
+"""A report on one device's results, as Markdown: what was raced, against what, with which outcome."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ..kernels.config import Config
+from ..kernels.device import Device
+from ..kernels.problem import Problem
+from .landscape import Landscape
+from .store import Store
+from .store.ranking import Ranked, ranking
+from .trial import Environment, Outcome
+
+_NEAR_BEST: Final = 1.02
+
+
+def report(store: Store, device: Device, landscapes: Iterable[tuple[str, Landscape]] = ()) -> str:
+    """Markdown on everything that is stored for a device, and on landscapes recorded on it (name, landscape).
+
+    Raises:
+        ValueError: nothing was raced on that device.
+    """
+    raced = [found for problem in store.problems() if (found := _raced(store, problem, device)) is not None]
+    if not raced:
+        raise ValueError(f"{store.name} holds no race on {device.name}: tune a problem on it first")
+    environments = dict.fromkeys(_toolchain(ours.environment) for ours, _ in raced)
+    parts = [
+        f"# {device.name}",
+        _hardware(device),
+        "Toolchain: " + "; ".join(environments) + ".",
+        "## Winners against cuBLAS",
+        _PROTOCOL,
+        _winners(raced),
+        _summary(raced),
+    ]
+    recorded = [_landscape_row(name, landscape) for name, landscape in landscapes]
+    if recorded:
+        parts += ["## Landscapes", _LANDSCAPES, _table(_LANDSCAPE_COLUMNS, recorded)]
+    return "\n\n".join(parts) + "\n"
+
+
+_PROTOCOL: Final = (
+    "The fastest kernel of our own for each problem, raced against cuBLAS (`torch.mm`): replayed in turn, round after "
+    "round, in CUDA graphs over rotating random inputs larger than the L2. The ratio is the median over rounds of cuBLAS's "
+    "time over ours, with its 95% interval: above 1 ours is faster. Times are at the clock that cuBLAS ran at."
+)
+_LANDSCAPES: Final = (
+    "Exhaustively measured spaces, one CSV a problem. Times are at one clock: the library's median over the recording, "
+    "divided by the config's paired speed. A config that was slower than half of the best so far was read once."
+)
+_LANDSCAPE_COLUMNS: Final = ("problem", "configs", "failed", "library us", "best us", "best of library", "within 2%")
+
+
+def _raced(store: Store, problem: Problem, device: Device) -> tuple[Ranked, Ranked] | None:
+    """Our best and the library, of the latest race."""
+    ranked = [one for one in ranking(store, problem, device.name, count=64) if one.raced and one.ratio is not None]
+    ours = next((one for one in ranked if one.config.items_by_axis), None)
+    library = next((one for one in ranked if not one.config.items_by_axis), None)
+    return None if ours is None or library is None else (ours, library)
+
+
+def _hardware(device: Device) -> str:
+    return (
+        f"{device.arch}, {device.sm_count} multiprocessors, {device.memory_bytes / 2**30:.0f} GiB, L2 "
+        f"{device.l2_bytes / 2**20:.0f} MiB, {device.shared_memory_bytes} bytes of shared memory a block, clocks up to "
+        f"{device.sm_clock_mhz} MHz (memory {device.memory_clock_mhz} MHz), power cap {device.power_limit_w} W."
+    )
+
+
+def _toolchain(environment: Environment) -> str:
+    return (
+        f"Triton {environment.triton}, PyTorch {environment.torch}, CUDA {environment.cuda}, driver "
+        f"{environment.driver}, Python {environment.python}"
+    )
+
+
+def _winners(raced: Sequence[tuple[Ranked, Ranked]]) -> str:
+    rows = [
+        (
+            ours.problem.key,
+            f"{library.median_us:.1f} ({library.tflops:.0f})",
+            f"{ours.median_us:.1f} ({ours.tflops:.0f})",
+            f"{ours.ratio}{' tie' if ours.is_tie else ''}",
+            _config(ours.config),
+        )
+        for ours, library in raced
+    ]
+    return _table(("problem", "cuBLAS us (TFLOP/s)", "ours us (TFLOP/s)", "ratio", "config"), rows)
+
+
+def _summary(raced: Sequence[tuple[Ranked, Ranked]]) -> str:
+    ratios = [ours.ratio for ours, _ in raced if ours.ratio is not None]
+    mean = math.exp(sum(math.log(ratio.median) for ratio in ratios) / len(ratios))
+    ahead = sum(ratio.low > 1 for ratio in ratios)
+    behind = sum(ratio.high < 1 for ratio in ratios)
+    return (
+        f"Geometric mean {mean:.3f} over {len(ratios)} problems: ahead of cuBLAS with confidence on {ahead}, behind on "
+        f"{behind}, undecided on {len(ratios) - ahead - behind}."
+    )
+
+
+def _landscape_row(name: str, landscape: Landscape) -> tuple[str, ...]:
+    times = {config: reading.time_us for config, reading in landscape.readings.items() if reading.time_us is not None}
+    library = next((time for config, time in times.items() if not config.items_by_axis), None)
+    ours = [time for config, time in times.items() if config.items_by_axis]
+    failed = sum(reading.outcome is not Outcome.MEASURED for reading in landscape.readings.values())
+    best = min(ours)
+    return (
+        name,
+        str(len(landscape.readings) - (library is not None)),
+        str(failed),
+        "-" if library is None else f"{library:.1f}",
+        f"{best:.1f}",
+        "-" if library is None else f"{library / best:.3f}",
+        str(sum(time <= _NEAR_BEST * best for time in ours)),
+    )
+
+
+def _config(config: Config) -> str:
+    return f"{config.family}: " + " ".join(f"{axis}={value}" for axis, value in config.items())
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
