@@ -19,6 +19,7 @@ COMMANDS: Final = MappingProxyType(
         "tune": "tune",
         "best": "best",
         "trials": "trials",
+        "verify": "verify",
         "compile": "compile",
         "landscape": "landscape",
         "report": "report",

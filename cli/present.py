@@ -26,6 +26,7 @@ from ..tuner.trial import Outcome, Ratio, Resources, Trial
 
 if TYPE_CHECKING:
     from ..tuner.evaluate.compiler import Built
+    from ..tuner.verify import Verdict
 
 # Where nobody looks, lines are not broken: a log or a pipe has no width of its own.
 UNBROKEN: Final = 240
@@ -143,6 +144,24 @@ def trials_table(problem: Problem, trials: Sequence[Trial]) -> Table:
     counts = Counter(trial.outcome for trial in trials)
     summary = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if outcome in counts)
     return table(problem.key, columns, rows, f"{len(trials)} trials{': ' if trials else ''}{summary}")
+
+
+def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
+    """What became of the stored winners."""
+    rows = [
+        (
+            verdict.problem.key,
+            verdict.change.value,
+            ratio_text(verdict.before.ratio),
+            "-" if verdict.after is None else ratio_text(verdict.after.ratio),
+            "-" if verdict.after is None else f"{verdict.after.config.family} {axes_text(verdict.after.config)}",
+            "; ".join(f"{config}: {reason}" for config, reason in verdict.failed),
+        )
+        for verdict in verdicts
+    ]
+    regressed = sum(verdict.regressed for verdict in verdicts)
+    caption = f"{len(verdicts)} verified, {regressed} regressed"
+    return table("", ("problem", "change", "before", "now", "winner now", "failed"), rows, caption)
 
 
 def built_table(problem: Problem, device: Device, built: Sequence[Built]) -> Table:

@@ -26,7 +26,7 @@ LAYERS: Final = (
     ("tuner.search", "tuner.evaluate", "tuner.store"),
     ("tuner.study",),
     ("tuner.plan", "tuner.export"),
-    ("tuner.api", "tuner.recording"),
+    ("tuner.api", "tuner.recording", "tuner.report", "tuner.verify"),
     ("cli.shapes",),
     ("cli.options", "cli.present", "cli.progress"),
     ("cli",),

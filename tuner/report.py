@@ -44,8 +44,8 @@ def report(store: Store, device: Device, landscapes: Iterable[tuple[str, Landsca
 
 _PROTOCOL: Final = (
     "The fastest kernel of our own for each problem, raced against cuBLAS (`torch.mm`): replayed in turn, round after "
-    "round, in CUDA graphs over rotating random inputs larger than the L2. The ratio is the median over rounds of cuBLAS's "
-    "time over ours, with its 95% interval: above 1 ours is faster. Times are at the clock that cuBLAS ran at."
+    "round, in CUDA graphs over rotating random inputs larger than the L2. The ratio is the median over rounds of "
+    "cuBLAS's time over ours, with its 95% interval: above 1 ours is faster. Times are at the clock that cuBLAS ran at."
 )
 _LANDSCAPES: Final = (
     "Exhaustively measured spaces, one CSV a problem. Times are at one clock: the library's median over the recording, "

@@ -15,9 +15,10 @@ import pytest
 from tilewright.cli.main import COMMANDS
 from tilewright.cli.reference import helps, reference
 from tilewright.kernels.problem import Problem
+from tilewright.tuner.landscape import Landscape, Reading, write_landscape
 from tilewright.tuner.store import open_store
 
-from .conftest import ENVIRONMENT, PROBLEM, STARTED, Run, race, trials
+from .conftest import ENVIRONMENT, FAST, PROBLEM, SLOW, STARTED, Run, race, trials
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "cli.md"
 HELPS: Final = dict(helps())
@@ -56,6 +57,8 @@ def test_the_examples_run(run: Run, tuned: str, tmp_path: Path, monkeypatch: pyt
     Without a GPU, an example that needs one must say so.
     """
     monkeypatch.chdir(tmp_path)
+    write_landscape(f"landscapes/{PROBLEM}.csv.gz", Landscape.of("recorded", {FAST: Reading(20.0), SLOW: Reading(40.0)}))
+    run("export", "--db", tuned, "--output", "winners.json")
     failed = []
     for number, example in enumerate(EXAMPLES):
         monkeypatch.setenv("TILEWRIGHT_DB", str(shutil.copy(tuned, tmp_path / f"{number}.db")))

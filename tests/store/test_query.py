@@ -53,7 +53,8 @@ def test_a_race_stands_before_times_read_apart(memory: Store) -> None:
     answer = best(memory, PROBLEM)
     assert configs(answer) == [tiled(2), tiled(1), CUBLAS, tiled(3)]
     winner = answer.winner
-    assert (winner.raced, winner.reference, winner.median_us) == (True, CUBLAS, pytest.approx(96.0))
+    assert (winner.raced, winner.reference) == (True, CUBLAS)
+    assert winner.median_us == pytest.approx(96.0)
     assert winner.ratio is not None
     assert winner.ratio.low <= 100 / 96 <= winner.ratio.high
     assert not winner.is_tie
