@@ -57,7 +57,9 @@ def test_the_examples_run(run: Run, tuned: str, tmp_path: Path, monkeypatch: pyt
     Without a GPU, an example that needs one must say so.
     """
     monkeypatch.chdir(tmp_path)
-    write_landscape(f"landscapes/{PROBLEM}.csv.gz", Landscape.of("recorded", {FAST: Reading(20.0), SLOW: Reading(40.0)}))
+    write_landscape(
+        f"landscapes/{PROBLEM}.csv.gz", Landscape.of("recorded", {FAST: Reading(20.0), SLOW: Reading(40.0)})
+    )
     run("export", "--db", tuned, "--output", "winners.json")
     failed = []
     for number, example in enumerate(EXAMPLES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -71,7 +72,8 @@ def _change(data: bytes, chance: random.Random) -> bytes:
     elif way == 1 and isinstance(container, dict):
         container[f"{key}x"] = container.pop(key)
     elif way == 2:
-        container[key] = chance.choice([container[place] for container, place in places])
+        donor, place = chance.choice(places)
+        container[key] = copy.deepcopy(donor[place])
     else:
         container[key] = chance.choice(WRONG_VALUES)
     return json.dumps(root).encode()

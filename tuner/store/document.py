@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -11,7 +12,7 @@ from .codec import plain
 
 T = TypeVar("T")
 MAX_WHOLE: Final = 2**31 - 1
-LARGEST: Final = 1e300
+LARGEST: Final = sys.float_info.max
 _SHOWN: Final = 40  # characters of a value in a message
 
 

@@ -13,7 +13,7 @@ from ...kernels.families import FAMILIES
 from ...kernels.problem import DTYPES, LAYOUTS, MAX_EXTENT, OUT_DTYPES, Problem
 from ..trial import Check, Environment, Lane, Measurement, Outcome, Race, Resources, Trial
 from .codec import axes_text, check_of, require_storable, require_storable_race
-from .document import DocumentError, Node, parse, require_format
+from .document import LARGEST, DocumentError, Node, parse, require_format
 from .pack import FORMAT, VERSION, Pack
 
 MAX_TIME_US: Final = 1e10
@@ -190,7 +190,7 @@ def _check(node: Node) -> Check:
     fields = node.fields("error", "bound", "row", "column", "value", "expected", "problem")
     for name in ("error", "bound", "value", "expected"):
         if fields[name].value not in _NON_FINITE:
-            fields[name].number(-1e300)
+            fields[name].number(-LARGEST)
     for name in ("row", "column"):
         fields[name].whole(0, MAX_EXTENT)
     fields["problem"].text()
