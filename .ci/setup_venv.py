@@ -41,7 +41,8 @@ def main(purpose: str) -> None:
     pip("install", "-c", constraints, "--no-build-isolation", "-e", f"{ROOT}[dev]" if purpose == "test" else ROOT)
     if purpose == "test" and host is None and sys.platform == "linux":
         pip("install", "--no-deps", "--upgrade", "--target", VENV / "other-triton", OTHER_TRITON)
-    (VENV / f"{purpose}.stamp").touch()
+    for stamp in ("tune", purpose):  # who can test can tune
+        (VENV / f"{stamp}.stamp").touch()
 
 
 def host_packages() -> Path | None:

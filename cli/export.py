@@ -27,6 +27,7 @@ class Wanted:
     device: str | None
     top: int | None
     rename: dict[str, str]
+    families: tuple[str, ...]
 
 
 def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -54,6 +55,7 @@ def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 @click.option("--device", help="Only results on the device of this name.")
 @click.option("--top", type=click.IntRange(1), help="Only so many of the fastest configs a problem.")
 @click.option("--rename", multiple=True, callback=renaming, help="For triton: as block_m=BLOCK_SIZE_M.")
+@click.option("--family", "families", multiple=True, help="For table: one of your own, as package.module:NAME.")
 @db_option
 def export(
     *,
@@ -63,6 +65,7 @@ def export(
     device: str | None,
     top: int | None,
     rename: dict[str, str],
+    families: tuple[str, ...],
     db: str,
 ) -> None:
     """Write results for others: all problems, or those that are named.
@@ -80,7 +83,7 @@ def export(
     from ..tuner.store import open_store
 
     with open_store(db, readonly=True) as store:
-        text = FORMS[form](store, Wanted(problems, device, top, rename))
+        text = FORMS[form](store, Wanted(problems, device, top, rename, families))
     if output is None:
         click.echo(text, nl=False)
     else:
@@ -101,9 +104,11 @@ def _csv(store: Store, wanted: Wanted) -> str:
 
 
 def _table(store: Store, wanted: Wanted) -> str:
+    from ..kernels.families import FAMILIES, family
     from ..tuner.export import table_of, write_table
 
-    return write_table(table_of(store, wanted.device, wanted.problems, top=wanted.top or RANKED))
+    known = {**FAMILIES, **{name: family(name) for name in wanted.families}}
+    return write_table(table_of(store, wanted.device, wanted.problems, top=wanted.top or RANKED, families=known))
 
 
 def _triton(store: Store, wanted: Wanted) -> str:

@@ -33,8 +33,8 @@ def watching(device: str) -> Iterator[Callable[[PlanProgress], None]]:
             shown.update(
                 task,
                 description=study.problem.key,
-                completed=study.done,
-                total=max(study.total, 1),
+                completed=at.done,
+                total=max(at.total, 1),
                 place=f"[{at.index + 1}/{at.count}]",
                 best=best_text(at),
                 left=duration(at.seconds_left),
@@ -62,7 +62,7 @@ def _lines() -> Callable[[PlanProgress], None]:
 
     def watch(at: PlanProgress) -> None:
         study = at.study
-        if study.done and study.seconds_left <= 0:
+        if at.ended:
             failed = f", {study.failed} failed" if study.failed else ""
             line = f"[{at.index + 1}/{at.count}] {study.problem}: {study.done} trials{failed} in {study.seconds:.1f} s"
             print(f"{line}, best {best_text(at)}", file=sys.stderr, flush=True)

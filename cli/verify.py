@@ -35,8 +35,8 @@ def verify(
 ) -> None:
     """Check and race the stored winners and their runners-up again, under today's toolchain.
 
-    What was found replaces what was stored. Ends with code 1 when a winner broke or became slower by more than 2% of its
-    ratio to the library, for use in CI. With no problem named, every stored one is verified.
+    What was found replaces what was stored. Ends with code 1 when a winner broke or became slower by more than 2% of
+    its ratio to the library, for use in CI. With no problem named, every stored one is verified.
 
     \b
     Example:

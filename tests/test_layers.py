@@ -24,7 +24,7 @@ LAYERS: Final = (
     ("tuner.trial",),
     ("tuner.landscape", "tuner.ratio"),
     ("tuner.search", "tuner.evaluate", "tuner.store"),
-    ("tuner.study",),
+    ("tuner.study", "tuner.warm"),
     ("tuner.plan", "tuner.export"),
     ("tuner.api", "tuner.recording", "tuner.report", "tuner.verify"),
     ("cli.shapes",),
@@ -122,6 +122,15 @@ def is_empty(file: Path) -> bool:
 
 def test_the_source_keeps_to_its_layers() -> None:
     assert faults(ROOT) == []
+
+
+def test_the_tests_import_the_package_by_its_name() -> None:
+    """A relative import would load it a second time, under the name of the checkout's folder."""
+    found = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        name = ".".join(("tests", *file.relative_to(ROOT / "tests").with_suffix("").parts))
+        found += [one for one in imports(name, file) if one.relative and not one.imported.startswith("tests")]
+    assert found == []
 
 
 def test_every_layer_has_its_module() -> None:

@@ -59,7 +59,8 @@ class TuneOptions:
         effort = EFFORTS[self.effort]
         if self.trials is not None:
             effort = replace(effort, trials=self.trials)
-        return StudyOptions(effort, sampler, self.seed, self.seconds)
+        shared = self.trials is None and self.effort != "exhaustive"
+        return StudyOptions(effort, sampler, self.seed, self.seconds, shared)
 
 
 def tune(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ..kernels.device import Device
 from ..kernels.families import FAMILIES
+from ..kernels.family import Family
 from ..kernels.problem import Problem
 from .store import Store, StoreError
 from .store.codec import dumps
@@ -21,12 +22,10 @@ from .store.ranking import Origin, Ranked, ranking
 from .store.stale import Today
 from .store.unpack import (
     Names,
-    read_config,
     read_device,
     read_environment,
     read_instant,
     read_problem,
-    read_reference,
     read_time,
 )
 from .trial import Ratio
@@ -49,7 +48,13 @@ class Table:
 
 
 def table_of(
-    store: Store, device: str | None = None, problems: Sequence[Problem] = (), *, top: int = 3, today: Today = None
+    store: Store,
+    device: str | None = None,
+    problems: Sequence[Problem] = (),
+    *,
+    top: int = 3,
+    today: Today = None,
+    families: Mapping[str, Family] = FAMILIES,
 ) -> Table:
     """The table of what a store holds of a device.
 
@@ -59,13 +64,17 @@ def table_of(
         problems: that are in it; empty means all that are stored.
         top: ranked configs a problem, at most; the best library is in it whatever its rank.
         today: today's environment; stale results are left out. Without it none is known to be stale.
+        families: that are known by their names; results of others are left out.
 
     Raises:
         StoreError: nothing is stored of that device, or of several and none is named.
     """
     name = device or only_device(store)
-    found = {problem: _row(store, problem, name, top, today) for problem in sorted(problems or store.problems())}
-    winners = {problem: row for problem, row in found.items() if row}
+    winners = {}
+    for problem in sorted(problems or store.problems()):
+        ranked = ranking(store, problem, name, count=max(_SEEN, top), today=today)
+        if row := _row([one for one in ranked if not one.stale and _is_valid(one, families)], top):
+            winners[problem] = row
     if not winners:
         raise StoreError(f"{store.name} has no result of {name} for a table: tune first, or name another device")
     latest = max((one for row in winners.values() for one in row), key=lambda one: one.measured_at)
@@ -90,8 +99,8 @@ def write_table(table: Table) -> str:
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def read_table(data: bytes, name: str) -> Table:
-    """The table that `data` holds; `name` is for messages.
+def read_table(data: bytes, name: str, families: Mapping[str, Family] = FAMILIES) -> Table:
+    """The table that `data` holds, with results of these families; `name` is for messages.
 
     Raises:
         DocumentError: it is no table, its version is newer, or any value in it has the wrong type or is impossible.
@@ -100,7 +109,8 @@ def read_table(data: bytes, name: str) -> Table:
     require_format(root, FORMAT, VERSION)
     fields = root.fields("format", "version", "device", "environments", "winners")
     device = read_device(fields["device"])
-    known = Names({}, {key: read_environment(node) for key, node in fields["environments"].mapping().items()})
+    environments = {key: read_environment(node) for key, node in fields["environments"].mapping().items()}
+    known = Names({}, environments, families)
     winners: dict[Problem, tuple[Ranked, ...]] = {}
     for node in fields["winners"].items():
         row = node.fields("problem", "ranked")
@@ -130,20 +140,16 @@ def write_atomically(path: Path, text: str) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _row(store: Store, problem: Problem, device: str, top: int, today: Today) -> tuple[Ranked, ...]:
-    """The first `top` configs that are fresh and still in their family's space, and the best library if it is later."""
-    ranked = [
-        one
-        for one in ranking(store, problem, device, count=max(_SEEN, top), today=today)
-        if not one.stale and _is_valid(one)
-    ]
-    later = [one for one in ranked[top:] if one.origin is Origin.LIBRARY]
-    first = ranked[:top]
-    return tuple(first if any(one.origin is Origin.LIBRARY for one in first) else [*first, *later[:1]])
+def _row(ranked: Sequence[Ranked], top: int) -> tuple[Ranked, ...]:
+    """The first `top` configs, and the best library if it comes later."""
+    first, later = ranked[:top], ranked[top:]
+    has_library = any(one.origin is Origin.LIBRARY for one in first)
+    return (*first, *([] if has_library else [one for one in later if one.origin is Origin.LIBRARY][:1]))
 
 
-def _is_valid(one: Ranked) -> bool:
-    family = FAMILIES.get(one.config.family)
+def _is_valid(one: Ranked, families: Mapping[str, Family]) -> bool:
+    """Whether a config is still a point of its family's space."""
+    family = families.get(one.config.family)
     return family is not None and one.config in family.space(one.problem, one.device)
 
 
@@ -154,7 +160,7 @@ def _fields(one: Ranked) -> dict[str, Any]:
         **config_fields(one.config),
         "median_us": float(one.median_us),
         "ratio": {"median": ratio.median, "low": ratio.low, "high": high} if ratio else None,
-        "reference": config_fields(one.reference) if one.reference else None,
+        "reference": config_fields(one.reference) if one.reference is not None else None,
         "raced": one.raced,
         "protocol": one.protocol,
         "measured_at": instant_text(one.measured_at),
@@ -166,14 +172,14 @@ def _ranked(node: Node, problem: Problem, device: Device, known: Names) -> Ranke
     fields = node.fields(
         *("family", "axes", "median_us", "ratio", "reference", "raced", "protocol", "measured_at", "environment")
     )
-    config = read_config(fields["family"], fields["axes"])
+    config = known.config(fields["family"], fields["axes"])
     return Ranked(
         config=config,
         problem=problem,
-        origin=Origin.EXACT if config else Origin.LIBRARY,
+        origin=Origin.EXACT if config.items_by_axis else Origin.LIBRARY,
         median_us=read_time(fields["median_us"], problem),
         ratio=fields["ratio"].optional(_ratio),
-        reference=fields["reference"].optional(read_reference),
+        reference=fields["reference"].optional(known.reference),
         raced=fields["raced"].truth(),
         stale=(),
         environment=known.environment(fields["environment"]),

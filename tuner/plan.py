@@ -1,15 +1,22 @@
-"""Many problems, one budget, one meter: the compiled kernels of one problem serve the next."""
+"""Many problems, one budget, one meter: what is compiled and learned for one problem serves the next."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store
 from .study import Progress, Study, StudyOptions
+from .warm import warm_starts
+
+FIRST_SHARE: Final = 0.6  # of trials or time, dealt evenly; the rest goes where it pays
+SLICE: Final = 30  # trials dealt at once: a change of problem costs about as much as these
+HOPE: Final = 0.002  # what a problem is given credit for when its last trials gained nothing
+RACE_SHARE: Final = 0.15  # of a time budget, kept for races
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +25,17 @@ class PlanProgress:
 
     Attributes:
         index, count: of the problem under way, from 0, and of all.
-        seconds_left: for all problems that are left, this one included.
+        done, total: trials of all problems.
+        ended: whether this problem has had its share.
+        seconds, seconds_left: since the plan was begun, and until it ends as far as it can tell.
     """
 
     study: Progress
     index: int
     count: int
+    done: int
+    total: int
+    ended: bool
     seconds: float
     seconds_left: float
 
@@ -35,23 +47,109 @@ def run_plan(
     *,
     options: StudyOptions,
     watch: Callable[[PlanProgress], None],
+    calls: Mapping[Problem, float] | None = None,
 ) -> None:
-    """Studies the problems one after another; `options.seconds` is for all of them together.
+    """Studies the problems one after another, then deals what is left to those where it pays most.
 
-    What a problem does not use of its share, the rest may use.
+    Args:
+        problems: each once.
+        meter, store: with what, and where to.
+        options: `seconds` and `shared` are for all problems together.
+        watch: is told after each trial.
+        calls: how often each problem is computed, relative to one another; 1 where it is not said.
     """
-    started = time.monotonic()
-    spent: list[float] = []
-    for index, problem in enumerate(problems):
-        ahead = len(problems) - index - 1
-        begun = time.monotonic()
-        left = None if options.seconds is None else max(0.0, options.seconds - (begun - started))
-        share = None if left is None else left / (ahead + 1)
+    Plan(problems, meter, store, options, watch).run(calls or {})
 
-        def tell(progress: Progress, *, index: int = index, ahead: int = ahead) -> None:
-            typical = sum(spent) / len(spent) if spent else progress.seconds + progress.seconds_left
-            seconds_left = progress.seconds_left + ahead * typical
-            watch(PlanProgress(progress, index, len(problems), time.monotonic() - started, seconds_left))
 
-        Study(problem, meter, store, replace(options, seconds=share)).run(tell)
-        spent.append(time.monotonic() - begun)
+class Plan:
+    """The state of `run_plan`."""
+
+    def __init__(
+        self,
+        problems: Sequence[Problem],
+        meter: Meter,
+        store: Store,
+        options: StudyOptions,
+        watch: Callable[[PlanProgress], None],
+    ) -> None:
+        self._problems = problems
+        self._meter = meter
+        self._store = store
+        self._options = options
+        self._watch = watch
+        self._started = time.monotonic()
+        self._studies: list[Study] = []
+        self._shared = options.shared and len(problems) > 1
+
+    def run(self, calls: Mapping[Problem, float]) -> None:
+        for index, problem in enumerate(self._problems):
+            self._meter.prefetch(problem)
+            first = warm_starts(problem, self._meter.device.name, self._store)
+            study = Study(problem, self._meter, self._store, self._options, first=first)
+            self._studies.append(study)
+            self._advance(study, self._first_total(study), self._first_until(index))
+        while self._shared and self._left() > 0 and not self._past(self._until()):
+            study = max(self._studies, key=lambda one: self._payoff(one, calls))
+            if self._payoff(study, calls) <= 0:
+                break
+            total = study.done + min(SLICE, self._left())
+            self._advance(study, total, self._until())
+
+    def _advance(self, study: Study, total: int, until: float | None) -> None:
+        study.advance(total, until, lambda progress: self._tell(study, progress))
+        study.race()
+
+    def _first_total(self, study: Study) -> int:
+        """Trials that a problem gets in any case."""
+        effort = self._options.effort.trials or study.size
+        return max(1, round(FIRST_SHARE * effort)) if self._shared else effort
+
+    def _left(self) -> int:
+        """Trials that are yet to be dealt."""
+        return self._options.effort.trials * len(self._problems) - sum(study.done for study in self._studies)
+
+    def _payoff(self, study: Study, calls: Mapping[Problem, float]) -> float:
+        """What more trials may save: calls x time x expected gain; 0 where nothing is left to try."""
+        most = min(2 * self._options.effort.trials, study.size)
+        if study.best_us is None or study.done >= most:
+            return 0.0
+        return calls.get(study.problem, 1.0) * study.best_us * (study.gain + HOPE) / study.done
+
+    def _until(self) -> float | None:
+        seconds = self._options.seconds
+        return None if seconds is None else self._started + seconds * (1 - RACE_SHARE)
+
+    def _first_until(self, index: int) -> float | None:
+        """When a problem's first share of the time ends; what one does not use, those after it may use."""
+        end = self._until()
+        if end is None:
+            return None
+        now = time.monotonic()
+        share = FIRST_SHARE if self._shared else 1.0
+        return now + max(0.0, (end - now) * share / (len(self._problems) - index * share))
+
+    def _past(self, until: float | None) -> bool:
+        return until is not None and time.monotonic() >= until
+
+    def _tell(self, study: Study, progress: Progress) -> None:
+        effort = self._options.effort.trials
+        ahead = len(self._problems) - len(self._studies)
+        done = sum(one.done for one in self._studies)
+        total = (effort or study.size) * len(self._problems)
+        seconds = time.monotonic() - self._started
+        new = sum(one.new for one in self._studies)
+        rate = seconds / new if new else 0.0
+        by_trials = max(0, total - done) * rate
+        left = by_trials if self._options.seconds is None else min(by_trials, self._options.seconds - seconds)
+        self._watch(
+            PlanProgress(
+                study=progress,
+                index=self._studies.index(study),
+                count=len(self._problems),
+                done=done,
+                total=max(total, done) if ahead or self._shared else max(progress.total, done),
+                ended=progress.done >= progress.total,
+                seconds=seconds,
+                seconds_left=max(0.0, left),
+            )
+        )

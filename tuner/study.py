@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -18,6 +19,7 @@ from .trial import Outcome, Trial
 # A sampler that learns is asked for few at a time, so that it has seen most of what it asked before.
 LEARNING_BATCH: Final = 6
 BLIND_SAMPLERS: Final = ("random", "exhaustive")
+HOPEFUL: Final = 0.9  # of the fastest: a default slower than that has no business in a race
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,34 @@ EFFORTS: Final = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True)
+class StudyOptions:
+    """How problems are searched.
+
+    Attributes:
+        effort: what may be spent on one problem.
+        sampler: a name in `SAMPLERS`.
+        seed: of the sampler.
+        seconds: at most so long for all problems of a plan, races not counted; None means no limit.
+        shared: whether a plan may move trials from one problem to another where they pay more.
+    """
+
+    effort: Effort
+    sampler: str
+    seed: int = 0
+    seconds: float | None = None
+    shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Where a study stands.
 
     Attributes:
         done, total: trials, those of earlier runs included.
         failed: of `done`.
-        best_speed: against the library, from paired readings before any race; None when nothing was compared.
-        seconds, seconds_left: spent on this problem, and what is expected to be needed yet.
+        best, best_us, best_speed: the fastest so far, its time, and its speed against the library by paired readings;
+            None when nothing was measured or compared.
+        seconds: spent on this problem.
     """
 
     problem: Problem
@@ -60,58 +82,69 @@ class Progress:
     total: int
     failed: int
     best: Config | None
-    best_speed: float | None
     best_us: float | None
+    best_speed: float | None
     seconds: float
-    seconds_left: float
 
 
 Watch = Callable[[Progress], None]
 
 
-@dataclass(frozen=True, slots=True)
-class StudyOptions:
-    """How a problem is searched.
+class Study:
+    """The search on one problem; every trial is in the store before the next is asked for.
 
-    Attributes:
-        effort: what may be spent.
-        sampler: a name in `SAMPLERS`.
-        seed: of the sampler.
-        seconds: at most so long, the race not counted; None means no limit.
+    Args:
+        problem, meter, store, options: of what, with what.
+        first: configs that are tried before the sampler is asked, best guess first; what is not in the space is left out.
     """
 
-    effort: Effort
-    sampler: str
-    seed: int = 0
-    seconds: float | None = None
-
-
-class Study:
-    """The search on one problem; every trial is in the store before the next is asked for."""
-
-    def __init__(self, problem: Problem, meter: Meter, store: Store, options: StudyOptions) -> None:
+    def __init__(
+        self, problem: Problem, meter: Meter, store: Store, options: StudyOptions, *, first: Sequence[Config] = ()
+    ) -> None:
         self.problem = problem
+        self.seconds = 0.0
+        self.new = 0
         self._meter = meter
         self._store = store
         self._options = options
-        self._started = time.monotonic()
         self._library = meter.library(problem)
         self._library_us: float | None = None
         self._trials: dict[Config, Trial] = {}
-        space = meter.space(problem)
-        self._space_size = len(space)
-        self._search = Search(space, sampler=options.sampler, seed=options.seed, first=meter.defaults(problem))
-        self._new = 0
-
-    def run(self, watch: Watch) -> None:
-        """Searches until the effort or the time is spent, then races the finalists, unless that is stored already."""
+        self._defaults = meter.defaults(problem)
+        self._space = meter.space(problem)
+        first = (*self._defaults, *first)
+        self._search = Search(self._space, sampler=options.sampler, seed=options.seed, first=first)
+        self._costs: list[float] = []
         self._recall()
+
+    @property
+    def done(self) -> int:
+        """Trials of our own families, those of earlier runs included."""
+        return len(self._trials) - (self._library in self._trials)
+
+    @property
+    def size(self) -> int:
+        """Of the space."""
+        return len(self._space)
+
+    @property
+    def best_us(self) -> float | None:
+        """At the library's clock; None before anything was measured."""
+        return min(self._costs, default=None)
+
+    @property
+    def gain(self) -> float:
+        """By how much the last third of the trials improved the best: 0.05 is 5%; what more trials may be worth."""
+        earlier = self._costs[: len(self._costs) * 2 // 3]
+        return math.log(min(earlier) / min(self._costs)) if earlier else 0.0
+
+    def advance(self, total: int, until: float | None, watch: Watch) -> None:
+        """Tries configs until `total` are done, the space is used up, or the clock (`time.monotonic`) is past `until`."""
+        started = time.monotonic()
         self._measure_library()
-        self._retell()
-        watch(self.progress())
         pending = 0
         while True:
-            while pending < self._batch() and self._may_ask(pending):
+            while pending < self._batch() and self.done + pending < total and not _past(until):
                 config = self._search.ask()
                 if config is None:
                     break
@@ -123,102 +156,103 @@ class Study:
             pending -= len(ended)
             for trial in ended:
                 self._keep(trial)
-                self._search.tell(trial.config, self._cost_us(trial))
-            watch(self.progress())
-        self._race()
+            spent = self.seconds + time.monotonic() - started
+            watch(self._progress(min(total, self.size), spent))
+        self.seconds += time.monotonic() - started
 
-    @property
-    def total(self) -> int:
-        """How many trials the effort allows."""
-        return min(self._options.effort.trials or self._space_size, self._space_size)
+    def race(self) -> None:
+        """Races the finalists against the library, unless these very configs have been raced with this toolchain."""
+        ours = sorted(self._measured(), key=lambda trial: self._cost_us(trial))
+        if not ours:
+            return
+        worst = self._cost_us(ours[0]) / HOPEFUL
+        finalists = [trial.config for trial in ours[: self._options.effort.finalists]]
+        finalists += [
+            trial.config for trial in ours if trial.config in self._defaults and self._cost_us(trial) <= worst
+        ]
+        racers = tuple(dict.fromkeys(finalists))
+        if self._is_stored(racers):
+            return
+        started = time.monotonic()
+        race = self._meter.race(self.problem, racers, self._options.effort.race)
+        if race is not None:
+            self._store.add_race(race)
+        self.seconds += time.monotonic() - started
 
-    def progress(self) -> Progress:
-        ours = [trial for trial in self._trials.values() if trial.config != self._library]
-        measured = [trial for trial in ours if trial.outcome is Outcome.MEASURED]
-        best = min(measured, key=lambda trial: self._cost_us(trial) or 0.0, default=None)
+    def _progress(self, total: int, seconds: float) -> Progress:
+        measured = self._measured()
+        best = min(measured, key=lambda trial: self._cost_us(trial), default=None)
         measurement = best.measurement if best is not None else None
-        spent = time.monotonic() - self._started
         return Progress(
             problem=self.problem,
-            done=len(ours),
-            total=max(self.total, len(ours)),
-            failed=len(ours) - len(measured),
+            done=self.done,
+            total=max(total, self.done),
+            failed=self.done - len(measured),
             best=best.config if best is not None else None,
-            best_speed=measurement.speed if measurement is not None else None,
             best_us=measurement.median_us if measurement is not None else None,
-            seconds=spent,
-            seconds_left=self._seconds_left(spent, len(ours)),
+            best_speed=measurement.speed if measurement is not None else None,
+            seconds=seconds,
         )
-
-    def _seconds_left(self, spent: float, done: int) -> float:
-        by_count = (self.total - done) * spent / self._new if self._new else float(self.total - done)
-        if self._options.seconds is None:
-            return max(0.0, by_count)
-        return max(0.0, min(by_count, self._options.seconds - spent))
 
     def _batch(self) -> int:
         blind = self._options.sampler in BLIND_SAMPLERS
         return self._meter.capacity if blind else min(self._meter.capacity, LEARNING_BATCH)
-
-    def _may_ask(self, pending: int) -> bool:
-        limit = self._options.seconds
-        in_time = limit is None or time.monotonic() - self._started < limit
-        return in_time and self._own_count() + pending < self.total
-
-    def _own_count(self) -> int:
-        return sum(config != self._library for config in self._trials)
 
     def _recall(self) -> None:
         """What earlier runs, with today's toolchain, found out already."""
         stored = self._store.trials(TrialQuery(problem=self.problem, device=self._meter.device.name))
         for trial in fresh(stored, self._meter):
             self._trials[trial.config] = trial
+        self._set_library()
+        ours = [trial for config, trial in self._trials.items() if config != self._library]
+        self._search.refill((trial.config, self._told_us(trial)) for trial in ours)
+        self._costs = [self._cost_us(trial) for trial in self._measured()]
 
     def _measure_library(self) -> None:
-        if self._library is None:
+        if self._library is None or self._library in self._trials:
             return
-        if self._library not in self._trials:
-            self._meter.submit(self.problem, self._library)
-            for trial in self._meter.collect():
-                self._keep(trial)
-        known = self._trials.get(self._library)
-        self._library_us = known.median_us if known is not None else None
+        self._meter.submit(self.problem, self._library)
+        for trial in self._meter.collect():
+            self._store.add(trial)
+            self._trials[trial.config] = trial
+        self._set_library()
 
-    def _retell(self) -> None:
-        ours = [trial for config, trial in self._trials.items() if config != self._library]
-        self._search.refill((trial.config, self._cost_us(trial)) for trial in ours)
+    def _set_library(self) -> None:
+        known = self._trials.get(self._library) if self._library is not None else None
+        self._library_us = known.median_us if known is not None else None
 
     def _keep(self, trial: Trial) -> None:
         self._store.add(trial)
         self._trials[trial.config] = trial
-        self._new += trial.config != self._library
+        self._search.tell(trial.config, self._told_us(trial))
+        self.new += 1
+        if trial.outcome is Outcome.MEASURED:
+            self._costs.append(self._cost_us(trial))
 
-    def _cost_us(self, trial: Trial) -> float | None:
+    def _measured(self) -> list[Trial]:
+        return [
+            trial
+            for config, trial in self._trials.items()
+            if config != self._library and trial.outcome is Outcome.MEASURED
+        ]
+
+    def _told_us(self, trial: Trial) -> float | None:
+        """What the search is told: None for a failure."""
+        return self._cost_us(trial) if trial.outcome is Outcome.MEASURED else None
+
+    def _cost_us(self, trial: Trial) -> float:
         """What the search minimizes: the library's time over the paired speed, free of the drift of clocks."""
-        if trial.measurement is None or trial.outcome is not Outcome.MEASURED:
-            return None
+        if trial.measurement is None:
+            return math.inf
         speed = trial.measurement.speed
         return trial.measurement.median_us if speed is None or not self._library_us else self._library_us / speed
 
-    def _race(self) -> None:
-        measured = [trial for trial in self._trials.values() if trial.outcome is Outcome.MEASURED]
-        ours = [trial for trial in measured if trial.config != self._library]
-        ours.sort(key=lambda trial: self._cost_us(trial) or 0.0)
-        finalists = tuple(trial.config for trial in ours[: self._options.effort.finalists])
-        defaults = tuple(config for config in self._meter.defaults(self.problem) if config in self._trials)
-        racers = tuple(dict.fromkeys((*finalists, *(one for one in defaults if one in {t.config for t in ours}))))
-        if not racers or (not self._new and self._raced(finalists)):
-            return
-        race = self._meter.race(self.problem, racers, self._options.effort.race)
-        if race is not None:
-            self._store.add_race(race)
-
-    def _raced(self, finalists: tuple[Config, ...]) -> bool:
-        """Whether the same finalists have run against each other before, with today's toolchain."""
+    def _is_stored(self, racers: tuple[Config, ...]) -> bool:
+        """Whether the same configs have run against each other before, with today's toolchain."""
         races = self._store.races(self.problem, self._meter.device.name, limit=1)
         return bool(races) and all(
             (lane := races[0].lane(config)) is not None and lane.environment == self._meter.environment(config)
-            for config in finalists
+            for config in racers
         )
 
 
@@ -230,3 +264,7 @@ def fresh(stored: Iterable[Trial], meter: Meter) -> list[Trial]:
         if trial.environment == meter.environment(trial.config)
         and (trial.measurement is None or trial.measurement.protocol == meter.protocol)
     ]
+
+
+def _past(until: float | None) -> bool:
+    return until is not None and time.monotonic() >= until

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
+from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
+from ..config import Config
 from ..device import Device
 from ..family import Family
 from ..problem import Problem
 from ..space import ConfigSpace, union
 from . import cpu_blas, cublas, descriptor, split_k, tiled
+from .estimate import guess_us
 
 FAMILIES: Final = MappingProxyType(
     {
@@ -50,3 +54,30 @@ def space(problem: Problem, device: Device, names: tuple[str, ...] = ()) -> Conf
     """The valid configs of the named families (all by default) for a problem on a device: one space to search."""
     chosen = [family(name) for name in names] if names else list(FAMILIES.values())
     return union(one.space(problem, device) for one in chosen)
+
+
+def by_guess(configs: Iterable[Config], problem: Problem, device: Device) -> list[Config]:
+    """The tiled configs among these, those first that an analytic guess holds fastest."""
+    tiled_ones = [config for config in configs if {"block_m", "block_n", "block_k", "num_stages"} <= set(config)]
+    return sorted(tiled_ones, key=lambda config: guess_us(problem, device, config))
+
+
+def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (), count: int = 6) -> tuple[Config, ...]:
+    """Configs to try first: each family's defaults, then the `count` that an analytic guess holds fastest.
+
+    Of the guesses that share a tile (blocks and split) only the first counts, so that they are different tiles.
+    """
+    chosen = [family(name) for name in names or FAMILIES if not family(name).is_library]
+    spaces = [one.space(problem, device) for one in chosen]
+    defaults = [
+        config
+        for one, valid in zip(chosen, spaces, strict=True)
+        for config in one.defaults(problem, device)
+        if config in valid
+    ]
+    guesses: dict[object, Config] = {}
+    for config in by_guess(chain.from_iterable(spaces), problem, device):
+        tile = (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
+        if len(guesses) < count:
+            guesses.setdefault(tile, config)
+    return tuple(dict.fromkeys((*defaults, *guesses.values())))

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import Problem
 from tilewright.tuner.store import Store, StoreError, open_store
 from tilewright.tuner.store.document import DocumentError
@@ -114,7 +115,7 @@ def test_a_pack_of_some(memory: Store) -> None:
         (("format",), "tilewright-table", '"format" must be "tilewright-pack"'),
         (("version",), 2, "has version 2, and this one reads up to 1: upgrade tilewright"),
         (("version",), "1", "a whole number"),
-        (("trials",), {}, "pack.json.trials is {}: a list is needed here"),
+        (("trials",), {}, "pack.json: trials is {}: a list is needed here"),
         (("trials", 0, "family"), "wgmma", "family is 'wgmma': use one of tiled, descriptor"),
         (("trials", 0, "axes"), {}, "tiled is a kernel and has axes"),
         (("trials", 2, "axes"), {"block_m": 1}, "cublas is a library and has no axes"),
@@ -177,9 +178,9 @@ def test_what_is_no_pack_is_refused(data: bytes, message: str) -> None:
 
 def test_devices_of_another_maker_and_devices_that_are_not_wanted_are_refused() -> None:
     data = write_pack(sample()).encode()
-    assert read_pack(data, "pack.json", [DEVICE.name, "Another"]) == read_pack(data, "pack.json")
+    assert len(read_pack(data, "pack.json", devices=[DEVICE.name, "Another"]).trials) == 5
     with pytest.raises(DocumentError, match=r"name is 'Another': a foreign device, only NVIDIA H100 \(nominal\)"):
-        read_pack(data, "pack.json", [DEVICE.name])
+        read_pack(data, "pack.json", devices=[DEVICE.name])
     with pytest.raises(DocumentError, match="arch is 'gfx942': a device of another maker"):
         read_pack(data.replace(b'"arch":"sm90"', b'"arch":"gfx942"'), "pack.json")
 
@@ -227,3 +228,11 @@ def test_a_pack_that_is_wrong_at_its_end_leaves_the_store_as_it_was(memory: Stor
         memory.add_all([*sample().trials, wrong], sample().races)
     assert memory.trials() == [measured(tiled(1))]
     assert memory.races() == []
+
+
+def test_a_family_of_ones_own_is_known_only_when_it_is_vouched_for() -> None:
+    own = dataclasses.replace(FAMILIES["tiled"], name="my.kernels:gemm")
+    text = write_pack(Pack((measured(Config.of(own.name, block_m=64)),), ()))
+    with pytest.raises(DocumentError, match=r"family is 'my\.kernels:gemm': use one of tiled"):
+        read_pack(text.encode(), "pack.json")
+    assert write_pack(read_pack(text.encode(), "pack.json", families={own.name: own})) == text

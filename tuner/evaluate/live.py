@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import wait
@@ -27,6 +26,7 @@ START_TIMEOUT_S: Final = 180.0
 # Of one config: preparation of the problem, its check, and readings of something a thousand times slower than the peak.
 EVALUATE_TIMEOUT_S: Final = 20.0
 SECONDS_PER_TFLOP: Final = 2.0
+AHEAD: Final = 400  # configs of a problem compiled before anybody asks: what a search of it is likely to come by
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,7 @@ class LiveMeter:
         return union(one.space(problem, self.device) for one in self._families if not one.is_library)
 
     def defaults(self, problem: Problem) -> tuple[Config, ...]:
-        found: list[Config] = []
-        for family in self._families:
-            if not family.is_library:
-                space = family.space(problem, self.device)
-                found += [config for config in family.defaults(problem, self.device) if config in space]
-        return tuple(dict.fromkeys(found))
+        return families.first_guesses(problem, self.device, tuple(one.name for one in self._families))
 
     def library(self, problem: Problem) -> Config | None:
         for family in families.FAMILIES.values():
@@ -116,9 +111,11 @@ class LiveMeter:
         else:
             self._pool.submit(problem, config)
 
-    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+    def prefetch(self, problem: Problem) -> None:
+        """The configs that an analytic guess holds fastest, first."""
         if self._pool is not None:
-            self._pool.prefetch(problem, (one for one in configs if families.family(one.family).binary is not None))
+            guessed = families.by_guess(self.space(problem), problem, self.device)
+            self._pool.prefetch(problem, guessed[:AHEAD])
 
     def collect(self) -> list[Trial]:
         while True:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -83,8 +82,8 @@ class Meter(Protocol):
         """Of the time since it was opened, what the device's process worked; None where no device is at work."""
         ...
 
-    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
-        """Says which configs may be submitted later, so that what is idle may compile them."""
+    def prefetch(self, problem: Problem) -> None:
+        """Says that configs of this problem will be submitted, so that what is idle may compile some ahead."""
         ...
 
     def submit(self, problem: Problem, config: Config) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -70,7 +70,7 @@ class ReplayMeter:
     def submit(self, problem: Problem, config: Config) -> None:
         self._waiting.append((problem, config))
 
-    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+    def prefetch(self, problem: Problem) -> None:
         """Nothing is compiled."""
 
     def collect(self) -> list[Trial]:

@@ -22,13 +22,18 @@ class DocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a document and where it stands.
+    """A value of a document, the document's name, and the path to the value in it, as `trials[3].family`.
 
     Every method raises DocumentError when the value is another one than is asked for.
     """
 
     value: Any
-    where: str
+    name: str
+    path: str = ""
+
+    @property
+    def where(self) -> str:
+        return f"{self.name}: {self.path}" if self.path else self.name
 
     def fail(self, wanted: str) -> NoReturn:
         shown = ascii(self.value)
@@ -38,7 +43,8 @@ class Node:
     def mapping(self) -> dict[str, Node]:
         if not isinstance(self.value, dict):
             self.fail("an object is needed here")
-        return {name: Node(value, f"{self.where}.{_printable(name)}") for name, value in self.value.items()}
+        above = f"{self.path}." if self.path else ""
+        return {key: Node(value, self.name, f"{above}{_printable(key)}") for key, value in self.value.items()}
 
     def fields(self, *names: str) -> dict[str, Node]:
         """The values of an object with these names and no other."""
@@ -57,7 +63,7 @@ class Node:
     def items(self) -> list[Node]:
         if not isinstance(self.value, list):
             self.fail("a list is needed here")
-        return [Node(value, f"{self.where}[{index}]") for index, value in enumerate(self.value)]
+        return [Node(value, self.name, f"{self.path}[{index}]") for index, value in enumerate(self.value)]
 
     def text(self, longest: int = 200) -> str:
         if not isinstance(self.value, str) or len(self.value) > longest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -40,7 +41,7 @@ def triton_module(answers: Sequence[Answer], rename: Mapping[str, str] | None = 
     lists = _by_family(answers)
     if not lists:
         raise StoreError("no kernel is among the results, only libraries: tune more problems, or ask for more configs")
-    head = _HEAD.format(example=next(iter(lists)).upper())
+    head = _HEAD.format(example=_list_name(next(iter(lists))))
     parts = [_measured(answers), *(_list(family, configs, rename or {}) for family, configs in lists.items())]
     return "\n".join([head, *parts, _by_problem(answers, lists)])
 
@@ -57,7 +58,7 @@ def _by_family(answers: Sequence[Answer]) -> dict[str, list[Config]]:
 
 def _kernels(answer: Answer) -> list[Config]:
     """The ranked configs less the libraries."""
-    return [one.config for one in (answer.winner, *answer.runners_up) if one.config]
+    return [one.config for one in (answer.winner, *answer.runners_up) if one.config.items_by_axis]
 
 
 def _measured(answers: Sequence[Answer]) -> str:
@@ -69,7 +70,7 @@ def _measured(answers: Sequence[Answer]) -> str:
 
 def _list(family: str, configs: Sequence[Config], rename: Mapping[str, str]) -> str:
     lines = "".join(f"    {_call(config, rename)},\n" for config in configs)
-    return f"{_identifier(family.upper())} = [\n{lines}]\n"
+    return f"{_list_name(family)} = [\n{lines}]\n"
 
 
 def _call(config: Config, rename: Mapping[str, str]) -> str:
@@ -84,9 +85,14 @@ def _by_problem(answers: Sequence[Answer], lists: Mapping[str, Sequence[Config]]
     for answer in answers:
         problem = answer.problem
         key = json.dumps([*problem.shape, problem.dtype, problem.layout, problem.out_dtype])[1:-1]
-        places = (f"{one.family.upper()}[{lists[one.family].index(one)}]" for one in _kernels(answer))
+        places = (f"{_list_name(one.family)}[{lists[one.family].index(one)}]" for one in _kernels(answer))
         lines.append(f"    ({key}): [{', '.join(places)}],\n")
     return f"{_KEY}BY_PROBLEM = {{\n{''.join(lines)}}}\n"
+
+
+def _list_name(family: str) -> str:
+    """`TILED`; `MY_KERNELS_GEMM` for somebody's own `my.kernels:gemm`."""
+    return _identifier(re.sub(r"\W", "_", family).upper())
 
 
 def _identifier(name: str) -> str:

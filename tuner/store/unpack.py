@@ -10,6 +10,7 @@ from typing import Final
 from ...kernels.config import AxisValue, Config
 from ...kernels.device import Device
 from ...kernels.families import FAMILIES
+from ...kernels.family import Family
 from ...kernels.problem import DTYPES, LAYOUTS, MAX_EXTENT, OUT_DTYPES, Problem
 from ..trial import Check, Environment, Lane, Measurement, Outcome, Race, Resources, Trial
 from .codec import axes_text, check_of, require_storable, require_storable_race
@@ -26,13 +27,16 @@ _ARCH: Final = re.compile(r"sm\d{2,3}|cpu")
 _NON_FINITE: Final = ("nan", "inf", "-inf")
 
 
-def read_pack(data: bytes, name: str, devices: Collection[str] = ()) -> Pack:
+def read_pack(
+    data: bytes, name: str, *, devices: Collection[str] = (), families: Mapping[str, Family] = FAMILIES
+) -> Pack:
     """The pack that `data` holds.
 
     Args:
         data: the JSON text, as bytes.
         name: of the file, for messages.
         devices: names; a pack that holds results of another device is refused. Empty accepts any.
+        families: that are known by their names; a pack with another one is refused, and nothing it names is imported.
 
     Raises:
         DocumentError: it is no pack, its version is newer, or any value in it has the wrong type or is impossible.
@@ -43,6 +47,7 @@ def read_pack(data: bytes, name: str, devices: Collection[str] = ()) -> Pack:
     known = Names(
         {key: read_device(node, devices) for key, node in fields["devices"].mapping().items()},
         {key: read_environment(node) for key, node in fields["environments"].mapping().items()},
+        families,
     )
     trials = tuple(known.trial(node) for node in fields["trials"].items())
     return Pack(trials, tuple(known.race(node) for node in fields["races"].items()))
@@ -51,9 +56,12 @@ def read_pack(data: bytes, name: str, devices: Collection[str] = ()) -> Pack:
 class Names:
     """What the names in a document stand for, and the results that use them."""
 
-    def __init__(self, devices: Mapping[str, Device], environments: Mapping[str, Environment]) -> None:
+    def __init__(
+        self, devices: Mapping[str, Device], environments: Mapping[str, Environment], families: Mapping[str, Family]
+    ) -> None:
         self.devices = devices
         self.environments = environments
+        self.families = families
 
     def trial(self, node: Node) -> Trial:
         fields = node.fields(
@@ -63,7 +71,7 @@ class Names:
         trial = Trial(
             problem=read_problem(fields["problem"]),
             device=self.device(fields["device"]),
-            config=read_config(fields["family"], fields["axes"]),
+            config=self.config(fields["family"], fields["axes"]),
             environment=self.environment(fields["environment"]),
             outcome=Outcome(fields["outcome"].choice([outcome.value for outcome in Outcome])),
             started_at=read_instant(fields["started_at"]),
@@ -82,7 +90,7 @@ class Names:
             problem=read_problem(fields["problem"]),
             device=self.device(fields["device"]),
             protocol=fields["protocol"].text(),
-            reference=read_reference(fields["reference"]),
+            reference=self.reference(fields["reference"]),
             lanes=tuple(self.lane(lane) for lane in fields["lanes"].items()),
             started_at=read_instant(fields["started_at"]),
             confidence=fields["confidence"].number(0, 1),
@@ -95,8 +103,21 @@ class Names:
 
     def lane(self, node: Node) -> Lane:
         fields = node.fields("family", "axes", "environment", "times_us")
-        config = read_config(fields["family"], fields["axes"])
+        config = self.config(fields["family"], fields["axes"])
         return Lane(config, self.environment(fields["environment"]), _times(fields["times_us"]))
+
+    def config(self, family: Node, axes: Node) -> Config:
+        known = self.families[family.choice(self.families)]
+        config = Config.of(known.name, {axis: _axis_value(node) for axis, node in axes.mapping().items()})
+        if known.is_library == bool(config.items_by_axis):
+            axes.fail(f"{known.name} is {'a library and has no axes' if known.is_library else 'a kernel and has axes'}")
+        if len(axes_text(config)) > MAX_AXES_TEXT:
+            raise DocumentError(f"{axes.where} is longer than {MAX_AXES_TEXT} characters: no family has so many axes")
+        return config
+
+    def reference(self, node: Node) -> Config:
+        fields = node.fields("family", "axes")
+        return self.config(fields["family"], fields["axes"])
 
     def device(self, node: Node) -> Device:
         return self.devices[node.choice(self.devices.keys())]
@@ -143,21 +164,6 @@ def read_device(node: Node, accepted: Collection[str] = ()) -> Device:
 def read_environment(node: Node) -> Environment:
     fields = node.fields("triton", "torch", "cuda", "driver", "python", "kernel_hash", "commit")
     return Environment(**{name: field.text() for name, field in fields.items()})
-
-
-def read_config(family: Node, axes: Node) -> Config:
-    known = FAMILIES[family.choice(FAMILIES)]
-    config = Config.of(known.name, {axis: _axis_value(node) for axis, node in axes.mapping().items()})
-    if known.is_library == bool(config):
-        axes.fail(f"{known.name} is {'a library and has no axes' if known.is_library else 'a kernel and has axes'}")
-    if len(axes_text(config)) > MAX_AXES_TEXT:
-        raise DocumentError(f"{axes.where} is longer than {MAX_AXES_TEXT} characters: no family has so many axes")
-    return config
-
-
-def read_reference(node: Node) -> Config:
-    fields = node.fields("family", "axes")
-    return read_config(fields["family"], fields["axes"])
 
 
 def _axis_value(node: Node) -> AxisValue:

@@ -1,0 +1,132 @@
+"""What the store costs from a thousand trials to a million: an insert, `best`, and the trials of a problem.
+
+    python -P benchmarks/store.py --trials 1000000
+
+Trials are like those of a real tuning: 2,000 configs a problem, twenty paired readings each, one in ten a failure.
+Inserts are durable, one transaction each, as a tuner makes them; between the sizes the store is filled in batches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tilewright.kernels.config import Config
+from tilewright.kernels.device import nominal
+from tilewright.kernels.problem import Problem
+from tilewright.tuner.store import Store, TrialQuery, open_store
+from tilewright.tuner.store.query import best
+from tilewright.tuner.trial import Check, Environment, Lane, Measurement, Outcome, Race, Resources, Trial
+
+CONFIGS = 2_000
+BATCH = 5_000
+SAMPLES = 200
+DEVICE = nominal("sm90")
+ENVIRONMENT = Environment("3.7.1", "2.13.0", "13.0", "580.1", "3.11.7", "0123456789abcdef")
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+CUBLAS = Config.of("cublas")
+
+
+def problem(number: int) -> Problem:
+    return Problem(1 + number % 64, 1024 * (1 + number // 64), 4096)
+
+
+def config(number: int) -> Config:
+    axes = {"block_m": 16 << number % 5, "block_n": 32 << number // 5 % 4, "num_stages": 2 + number // 20 % 4}
+    return Config.of("tiled", block_k=64, group_m=8, num_warps=4, tile=number, **axes)
+
+
+def trial(number: int, chance: random.Random) -> Trial:
+    where, which = problem(number // CONFIGS), number % CONFIGS
+    library_us = 10.0 + where.flops / 7e8
+    time_us = library_us * chance.uniform(0.9, 4.0)
+    failed = which % 10 == 3
+    times, beside = ([base * chance.gauss(1, 0.01) for _ in range(20)] for base in (time_us, library_us))
+    return Trial(
+        where,
+        DEVICE,
+        config(which),
+        ENVIRONMENT,
+        Outcome.COMPILE_FAILED if failed else Outcome.MEASURED,
+        STARTED + timedelta(milliseconds=number),
+        "ptxas: out of registers" if failed else "",
+        checks=() if failed else (Check(chance.random(), 1.0, 3, 5, 1.25, 1.26, where.key),),
+        measurement=None if failed else Measurement(tuple(times), "graph", tuple(beside), sm_clock_mhz=1980),
+        resources=Resources(168, 0, 98304, 0.4),
+    )
+
+
+def race(number: int) -> Race:
+    """The finalists of a problem against cuBLAS, a hundred rounds."""
+    chance = random.Random(number)
+    lanes = [
+        Lane(one, ENVIRONMENT, tuple(chance.gauss(100, 1) for _ in range(100)))
+        for one in (CUBLAS, *map(config, range(6)))
+    ]
+    return Race(problem(number), DEVICE, "race", CUBLAS, tuple(lanes), STARTED + timedelta(days=1, seconds=number))
+
+
+def fill(store: Store, start: int, end: int) -> None:
+    """Adds the trials of these numbers, and a race once a problem is full."""
+    chance = random.Random(start)
+    for first in range(start, end, BATCH):
+        numbers = range(first, min(first + BATCH, end))
+        raced = [race(number // CONFIGS) for number in numbers if number % CONFIGS == CONFIGS - 1]
+        store.add_all([trial(number, chance) for number in numbers], raced)
+
+
+def timed(action: Callable[[int], object], numbers: list[int]) -> list[float]:
+    """Milliseconds of each call."""
+    found = []
+    for number in numbers:
+        begun = time.perf_counter()
+        action(number)
+        found.append((time.perf_counter() - begun) * 1e3)
+    return sorted(found)
+
+
+def measured(where: str, sizes: list[int]) -> Iterator[tuple[int, str, list[float]]]:
+    """(trials in the store, what was done, its sorted milliseconds)."""
+    chance = random.Random(1)
+    filled = 0
+    for size in sizes:
+        with open_store(where) as store:
+            fill(store, filled, size - SAMPLES)
+            fresh = [trial(number, chance) for number in range(size - SAMPLES, size)]
+            yield (
+                size,
+                "insert",
+                timed(lambda number, fresh=fresh, store=store: store.add(fresh[number]), list(range(SAMPLES))),
+            )
+        filled = size
+        problems = [chance.randrange(max(size // CONFIGS, 1)) for _ in range(SAMPLES // 4)]
+        with open_store(where, readonly=True) as store:
+            yield size, "best", timed(lambda number, store=store: best(store, problem(number)), problems)
+            query = lambda number, store=store: store.trials(TrialQuery(problem=problem(number)))  # noqa: E731
+            yield size, "trials of a problem", timed(query, problems)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What the store costs as it grows.")
+    parser.add_argument("--trials", type=int, default=1_000_000, help="the largest size")
+    parser.add_argument("--store", help="an address of an empty store; a file that is removed again if not given")
+    arguments = parser.parse_args()
+    sizes = [size for size in (1_000, 10_000, 100_000, 1_000_000) if size < arguments.trials] + [arguments.trials]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store.db"
+        print("| trials | what | median ms | 99% ms | most ms |\n| ---: | --- | ---: | ---: | ---: |")
+        for size, what, times in measured(arguments.store or str(path), sizes):
+            late = times[int(0.99 * len(times))]
+            print(f"| {size:,} | {what} | {statistics.median(times):.2f} | {late:.2f} | {times[-1]:.2f} |", flush=True)
+        if path.exists():
+            print(f"\n{path.stat().st_size / sizes[-1]:.0f} bytes a trial")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""A first guess at a config's time, from its tiles, waves, bytes and stages. It orders what is tried first, no more."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from ..config import Config
+from ..device import REGISTERS_PER_SM, Device
+from ..problem import DTYPES, Problem
+from . import limits
+from .limits import cdiv
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Of one architecture: FLOP/us of a multiprocessor's tensor cores (16-bit), bytes/us of the memory."""
+
+    sm_flops: float
+    memory_bytes: float
+
+
+# sm90 was fitted (see `guess_us`); the others stand to it as their data sheets do. An order of magnitude would do.
+_RATES: Final = MappingProxyType(
+    {
+        80: Rates(2.5e6, 1.8e6),
+        86: Rates(1.6e6, 0.7e6),
+        89: Rates(1.1e6, 0.8e6),
+        90: Rates(6.5e6, 4.3e6),
+        100: Rates(13e6, 7.0e6),
+        120: Rates(1.0e6, 1.6e6),
+    }
+)
+_LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
+_BLEND: Final = 1.4  # exponent of the norm that joins throughput and latency
+_WAVE_US: Final = 3.7  # to start and to drain a wave
+_JOIN_US: Final = 1.2  # of the programs that share a tile
+_SMALL_TILE: Final = 0.64  # efficiency of mma (fewer than 64 rows) against wgmma
+_POINTERS: Final = 0.63  # of loads through pointers against TMA
+_TWO_WARPS: Final = 0.5
+_TILE_EXPONENT: Final = 0.19
+_FULL_TILE: Final = 128 * 128
+_ROW_ORDER: Final = 1.08  # tiles in plain row order share less of the L2
+_EIGHT_WARPS: Final = 1.05
+
+
+def guess_us(problem: Problem, device: Device, config: Config) -> float:
+    """A guess at the time of one launch, in us.
+
+    Throughput of the busiest multiprocessor or of memory, joined with the latency that its stages do not hide, and a
+    fixed price a wave. The constants were fitted to ten exhaustive bf16 landscapes of an H200 (2026-11, in results/).
+    """
+    block_m, block_n, block_k = (config.number(axis) for axis in ("block_m", "block_n", "block_k"))
+    warps, split = config.number("num_warps"), int(config.get("split", 1))
+    rates = _RATES.get(device.capability, _RATES[90])
+    programs = limits.tile_count(problem, config) * split
+    steps = cdiv(cdiv(problem.k, block_k), split)
+    resident = _resident(problem, device, config) * max(1, device.sm_count)
+    waves = cdiv(programs, resident)
+    flops = cdiv(programs, max(1, device.sm_count)) * steps * 2 * block_m * block_n * block_k
+    multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
+    throughput_us = max(multiply_us, problem.bytes_moved / rates.memory_bytes)
+    latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(config) - 1)
+    total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + waves * _WAVE_US
+    if split > 1:
+        total += _JOIN_US + split * problem.m * problem.n * 8 / rates.memory_bytes
+    if problem.m > block_m and config.get("group_m") == 1:
+        total *= _ROW_ORDER
+    return total * (_EIGHT_WARPS if warps == 8 else 1.0)
+
+
+def _efficiency(config: Config) -> float:
+    """Of the tensor cores, by the shape of the tile and by how it is fed."""
+    area = config.number("block_m") * config.number("block_n")
+    found = min(1.0, math.pow(area / _FULL_TILE, _TILE_EXPONENT))
+    if config.number("block_m") < 64:
+        found *= _SMALL_TILE
+    if config.family != "descriptor":
+        found *= _POINTERS
+    if config["num_warps"] == 2 and area >= 4096:
+        found *= _TWO_WARPS
+    return found
+
+
+def _buffers(config: Config) -> int:
+    asynchronous = config.family == "descriptor" or config.number("block_m") >= 64
+    return config.number("num_stages") - (0 if asynchronous else 1)
+
+
+def _resident(problem: Problem, device: Device, config: Config) -> int:
+    """Programs on one multiprocessor at a time, by shared memory and by registers."""
+    persistent = int(config.get("programs_per_sm", 0))
+    if persistent:
+        return persistent
+    block_bytes = _buffers(config) * limits.operand_bytes(problem, config) + limits.SM_RESERVED_BYTES
+    threads = config.number("num_warps") * limits.WARP
+    area = config.number("block_m") * config.number("block_n")
+    registers = min(255, area // threads + 40) * threads
+    by_memory = (device.shared_memory_bytes + limits.SM_RESERVED_BYTES) // block_bytes
+    return max(1, min(by_memory, REGISTERS_PER_SM // registers, 16))

@@ -1,0 +1,1 @@
+"""Tests of how a config is evaluated: processes, compilation, checks, timing, meters."""

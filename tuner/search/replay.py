@@ -1,0 +1,163 @@
+"""How a sampler does on a recorded landscape: many searches of it, and what they found after how many evaluations."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Final
+
+import numpy as np
+
+from ...kernels.config import Config
+from ..landscape import Landscape, Reading
+from .search import Search
+
+STOPS: Final = (10, 25, 50, 100)  # evaluations at which a search is looked at
+GOOD: Final = 0.98  # of the optimum
+
+Results = Sequence[tuple[Config, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """How a landscape is searched.
+
+    Attributes:
+        budget: evaluations, failing ones included.
+        noise: draw each reading with the recorded spread in place of the mean.
+        neighbour: a landscape that the same sampler searches first, with the same budget and seed and without noise;
+            what it found there is the prior of the search here.
+    """
+
+    budget: int = 100
+    noise: bool = False
+    neighbour: Landscape | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One search of a landscape.
+
+    Attributes:
+        fractions: after each evaluation, the best time of the landscape over that of the best config found; 0 before any
+            was measured. Under noise the config is the one with the best reading, and the time is its recorded mean.
+        failing: evaluations that failed.
+        ask_ms: the median ask, in ms.
+        found: what was measured, in order.
+    """
+
+    fractions: tuple[float, ...]
+    failing: int
+    ask_ms: float
+    found: tuple[tuple[Config, float], ...] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The fraction of the optimum that was reached after so many evaluations."""
+
+    evaluations: int
+    median: float
+    low: float  # the 10th percentile
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a sampler's searches of one landscape came to.
+
+    Attributes:
+        good_share: the share of searches that ended at `GOOD` of the optimum or better.
+        failing: the median of the evaluations that failed.
+        curve: the median fraction after each evaluation.
+    """
+
+    landscape: str
+    sampler: str
+    seeds: int
+    stops: tuple[Stop, ...]
+    good_share: float
+    failing: float
+    ask_ms: float
+    curve: tuple[float, ...] = field(repr=False)
+
+
+def run(landscape: Landscape, sampler: str, seed: int, options: ReplayOptions) -> Run:
+    """One search of `landscape`. Deterministic but for `ask_ms`."""
+    prior: Results = ()
+    if options.neighbour is not None:
+        prior = run(options.neighbour, sampler, seed, ReplayOptions(options.budget)).found
+    search = Search(landscape.space(), sampler=sampler, seed=seed, prior=prior)
+    noise = _Noise(landscape, seed) if options.noise else None
+    fractions: list[float] = []
+    found: list[tuple[Config, float]] = []
+    asks: list[float] = []
+    failing, fraction, best_read, best_us = 0, 0.0, float("inf"), landscape.best_us
+    for _ in range(options.budget):
+        start = time.perf_counter()
+        config = search.ask()
+        asks.append(time.perf_counter() - start)
+        if config is None:
+            break
+        reading = landscape.readings[config]
+        time_us = noise.draw(reading) if noise else reading.time_us
+        search.tell(config, time_us)
+        if time_us is None or reading.time_us is None:
+            failing += 1
+        else:
+            found.append((config, time_us))
+            if time_us < best_read:
+                best_read, fraction = time_us, best_us / reading.time_us
+        fractions.append(fraction)
+    return Run(tuple(fractions), failing, 1e3 * statistics.median(asks), tuple(found))
+
+
+def summaries(
+    landscapes: Iterable[Landscape], samplers: Sequence[str], seeds: int, options: ReplayOptions, *, jobs: int = 0
+) -> Iterator[Summary]:
+    """The summary of each sampler on each landscape, `seeds` searches each, in `jobs` processes (0: one a core)."""
+    jobs = jobs or os.cpu_count() or 1
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for landscape in landscapes:
+            for sampler in samplers:
+                runs = [pool.submit(run, landscape, sampler, seed, options) for seed in range(seeds)]
+                yield summarize(landscape.name, sampler, [each.result() for each in runs])
+
+
+def summarize(landscape: str, sampler: str, runs: Sequence[Run]) -> Summary:
+    """A space that was tried to its end holds its last fraction."""
+    longest = max(len(each.fractions) for each in runs)
+    table = np.array([(*each.fractions, *each.fractions[-1:] * (longest - len(each.fractions))) for each in runs])
+    return Summary(
+        landscape,
+        sampler,
+        len(runs),
+        tuple(
+            Stop(stop, float(np.median(table[:, stop - 1])), float(np.quantile(table[:, stop - 1], 0.1)))
+            for stop in STOPS
+            if stop <= longest
+        ),
+        good_share=float(np.mean(table[:, -1] >= GOOD)),
+        failing=statistics.median(each.failing for each in runs),
+        ask_ms=statistics.median(each.ask_ms for each in runs),
+        curve=tuple(np.median(table, axis=0).tolist()),
+    )
+
+
+class _Noise:
+    """Readings with the recorded spread; a config read only once has the median spread of those that have one."""
+
+    def __init__(self, landscape: Landscape, seed: int) -> None:
+        spreads = [one.std_us / one.time_us for one in landscape.readings.values() if one.time_us and one.std_us]
+        self._spread = statistics.median(spreads) if spreads else 0.0
+        self._draws = np.random.default_rng([seed, 1])
+
+    def draw(self, reading: Reading) -> float | None:
+        if reading.time_us is None:
+            return None
+        std = reading.std_us or self._spread * reading.time_us
+        return max(float(self._draws.normal(reading.time_us, std)), reading.time_us / 2)
