@@ -16,7 +16,7 @@ from .store.query import Answer
 from .store.query import best as best_of
 from .study import EFFORTS, StudyOptions
 
-DEFAULT_SAMPLER = "tpe"
+DEFAULT_SAMPLER = "gp"
 
 
 @dataclass(frozen=True, slots=True)

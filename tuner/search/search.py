@@ -13,16 +13,22 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from ...kernels.config import Config
 from ...kernels.space import Space
+from .climb import ClimbSampler
+from .gp import GPSampler
 from .points import Points
 from .samplers import ExhaustiveSampler, PointSampler, RandomSampler, SnappedTPESampler
 
 SAMPLERS: Final[Mapping[str, Callable[[Points, int], PointSampler]]] = MappingProxyType(
     {
+        "gp": GPSampler,
+        "climb": ClimbSampler,
         "random": RandomSampler,
         "tpe": SnappedTPESampler,
         "exhaustive": ExhaustiveSampler,
     }
 )
+
+FROM_PRIOR: Final = 8
 
 
 class Search:
@@ -36,19 +42,32 @@ class Search:
         sampler: a name in `SAMPLERS`.
         seed: of the sampler.
         first: configs asked before the sampler is; what is not in the space, or is tried, is passed over.
+        prior: what configs took on a near problem or another device; the fastest `FROM_PRIOR` that the space holds are
+            asked after `first`.
 
     Raises:
         ValueError: the sampler is not known.
     """
 
-    def __init__(self, space: Space, *, sampler: str = "tpe", seed: int = 0, first: Sequence[Config] = ()) -> None:
+    def __init__(
+        self,
+        space: Space,
+        *,
+        sampler: str = "gp",
+        seed: int = 0,
+        first: Sequence[Config] = (),
+        prior: Sequence[tuple[Config, float]] = (),
+    ) -> None:
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler {sampler!r} is not known: use one of {', '.join(SAMPLERS)}")
         self._points = Points(space)
         self._sampler = SAMPLERS[sampler](self._points, seed)
         self._distributions = self._points.distributions()
         self._study = _silent_study(self._sampler)
-        self._first = deque(index for config in first if (index := self._points.index(config)) is not None)
+        known = [config for config, _ in sorted(prior, key=lambda result: result[1])]
+        warm = [index for config in known if (index := self._points.index(config)) is not None][:FROM_PRIOR]
+        asked = [index for config in first if (index := self._points.index(config)) is not None]
+        self._first = deque(dict.fromkeys((*asked, *warm)))
         self._asked: dict[int, Trial] = {}
 
     def __len__(self) -> int:

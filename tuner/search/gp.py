@@ -1,0 +1,118 @@
+"""The sampler `gp`: a Gaussian process over the valid configs proposes what is expected to improve the best most."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from .history import History
+from .points import Points
+from .process import Features, Floats, Hyper, Process, fits
+from .samplers import PointSampler
+
+START: Final = 8  # trials spread over the space before the process is asked
+SPREAD_OF: Final = 50
+REFIT: Final = 5
+LATEST: Final = 400  # trials that the process is conditioned on at most: the best and the newest
+CANDIDATES: Final = 1500
+NEAR_BEST: Final = 3
+NEAR_AXES: Final = 2
+FAILED_QUANTILE: Final = 0.9  # of log time: what a failure counts as
+TEMPERATURE: Final = 2.0  # at which a setting of the process is drawn by its likelihood: no single one is believed
+EXPLORE_EVERY: Final = 4  # an ask that goes where little is known: else the process may stay in a basin
+EXPLORE_SIGMAS: Final = 2.0
+
+
+class GPSampler(PointSampler):
+    """Expected improvement over untried valid configs; every fourth ask a lower confidence bound."""
+
+    def __init__(self, points: Points, seed: int = 0) -> None:
+        super().__init__(points, seed)
+        self._features = Features(points)
+        self._fitted: tuple[int, list[Hyper]] = (0, [])
+
+    def choose(self, history: History, rng: np.random.Generator) -> int:
+        measured = np.isfinite(history.log_us)
+        if len(history.tried) + len(history.pending) < START or measured.sum() < 2:
+            return self._spread(history, rng)
+        tried, values = standardized(history)
+        settings = self._settings(tried, values)
+        likelihood = np.array([hyper.log_likelihood for hyper in settings])
+        weights = np.exp((likelihood - likelihood.max()) / TEMPERATURE)
+        hyper = settings[rng.choice(len(settings), p=weights / weights.sum())]
+        process = self._conditioned(history, tried, values, hyper)
+        candidates = self._candidates(history, tried, values, rng)
+        mean, deviation = process.predict(candidates)
+        if len(history.tried) % EXPLORE_EVERY == 0:
+            return int(candidates[np.argmin(mean - EXPLORE_SIGMAS * deviation)])
+        best = values[measured].min()
+        return int(candidates[np.argmax(expected_improvement(best, mean, deviation))])
+
+    def _settings(self, tried: NDArray[np.intp], values: Floats) -> list[Hyper]:
+        """Fitted at every fifth trial, to the trials until then: a resumed study finds the same."""
+        count = max(len(tried) // REFIT * REFIT, min(START, len(tried)))
+        if self._fitted[0] != count:
+            self._fitted = count, fits(self._features, *_kept(tried[:count], values[:count]))
+        return self._fitted[1]
+
+    def _conditioned(self, history: History, tried: NDArray[np.intp], values: Floats, hyper: Hyper) -> Process:
+        """On the trials, and on those under way as if they came out as expected."""
+        kept, told = _kept(tried, values)
+        process = Process(self._features, kept, told, hyper)
+        if not history.pending:
+            return process
+        pending = np.array(history.pending)
+        expected, _ = process.predict(pending)
+        return Process(self._features, np.concatenate([kept, pending]), np.concatenate([told, expected]), hyper)
+
+    def _candidates(
+        self, history: History, tried: NDArray[np.intp], values: Floats, rng: np.random.Generator
+    ) -> NDArray[np.intp]:
+        """All that is open in a small space; in a large one some at random, and what is near to the best."""
+        if history.open_count <= CANDIDATES:
+            return np.flatnonzero(history.open)
+        levels = self.points.levels
+        near = np.zeros(len(levels), dtype=np.bool_)
+        for index in tried[np.argsort(values, kind="stable")[:NEAR_BEST]]:
+            near |= (levels != levels[index]).sum(1) <= NEAR_AXES
+        drawn = rng.integers(len(levels), size=2 * CANDIDATES)
+        some = drawn[history.open[drawn]][:CANDIDATES]
+        return np.unique(np.concatenate([some, np.flatnonzero(near & history.open)]))
+
+    def _spread(self, history: History, rng: np.random.Generator) -> int:
+        """Of a few open configs the one that differs most from all that were asked."""
+        open_configs = np.flatnonzero(history.open)
+        drawn = rng.choice(open_configs, size=min(SPREAD_OF, len(open_configs)), replace=False)
+        asked = [*history.tried, *history.pending]
+        if not asked:
+            return int(drawn[0])
+        differing = (self.points.levels[drawn][:, None, :] != self.points.levels[asked][None]).mean(2)
+        return int(drawn[np.argmax(differing.min(1))])
+
+
+def standardized(history: History) -> tuple[NDArray[np.intp], Floats]:
+    """The trials and their log times, zero in the mean and of unit variance; failures at a high quantile of them."""
+    log_us = np.array(history.log_us)
+    measured = np.isfinite(log_us)
+    log_us[~measured] = np.quantile(log_us[measured], FAILED_QUANTILE)
+    return np.array(history.tried), (log_us - log_us.mean()) / (log_us.std() + 1e-9)
+
+
+def expected_improvement(best: float, mean: Floats, deviation: Floats) -> Floats:
+    """By how much each is expected to undercut `best`. Source: Jones, Schonlau and Welch, 1998, equation 15."""
+    z = (best - mean) / deviation
+    improvement: Floats = deviation * (z * ndtr(z) + np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    return improvement
+
+
+def _kept(tried: NDArray[np.intp], values: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """The better half and the newer half of what a process can be conditioned on in reasonable time."""
+    if len(tried) <= LATEST:
+        return tried, values
+    best = np.argsort(values, kind="stable")[: LATEST // 2]
+    newest = np.arange(len(tried) - LATEST // 2, len(tried))
+    kept = np.union1d(best, newest)
+    return tried[kept], values[kept]
