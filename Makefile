@@ -2,17 +2,25 @@
 
 PYTHON ?= python3
 JOBS ?= 2
-BIN := $(CURDIR)/.venv/bin
+BIN := .venv/bin
+MARKS := not gpu and not slow
 # The repository root is the package `tilewright`: mypy sees it through a link of that name.
 LINK := .venv/link
-TYPED := __init__.py kernels tuner cli tests
+TYPED := __init__.py kernels tuner cli tests $(wildcard benchmarks examples)
+OTHER_TRITON := .venv/other-triton
 
-.PHONY: tune test lint types unit test-all test-gpu docs clean
+.PHONY: tune test test-all test-gpu lint types unit docs clean
 
 tune: .venv/tune.stamp
 	$(BIN)/tilewright tune --db results/tilewright.db
 
 test: lint types unit
+
+test-all: MARKS := not gpu
+test-all: test
+
+test-gpu: .venv/test.stamp
+	$(BIN)/pytest -m gpu
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check
@@ -20,19 +28,14 @@ lint: .venv/test.stamp
 
 types: .venv/test.stamp
 	mkdir -p $(LINK)
-	ln -sfn $(CURDIR) $(LINK)/tilewright
-	cd $(LINK) && MYPYPATH=. $(BIN)/mypy --config-file tilewright/pyproject.toml $(TYPED:%=tilewright/%)
+	ln -sfn "$(CURDIR)" $(LINK)/tilewright
+	cd $(LINK) && MYPYPATH=. ../bin/mypy --config-file tilewright/pyproject.toml $(TYPED:%=tilewright/%)
 
 # Whatever compiles is tested once more under the other Triton that we support.
 unit: .venv/test.stamp
-	$(BIN)/pytest -n $(JOBS) -m "not gpu and not slow"
-	! test -d .venv/other-triton || PYTHONPATH=$(CURDIR)/.venv/other-triton $(BIN)/pytest -n $(JOBS) -m "not gpu and not slow" tests/kernels/test_compile.py
-
-test-all: lint types
-	$(BIN)/pytest -n $(JOBS) -m "not gpu"
-
-test-gpu: .venv/test.stamp
-	$(BIN)/pytest -m gpu
+	$(BIN)/pytest -n $(JOBS) -m "$(MARKS)"
+	test ! -d $(OTHER_TRITON) || \
+		PYTHONPATH="$(CURDIR)/$(OTHER_TRITON)" $(BIN)/pytest -n $(JOBS) -m "$(MARKS)" tests/kernels/test_compile.py
 
 docs: .venv/test.stamp
 	$(BIN)/python -P -m tilewright.cli.reference docs/cli.md

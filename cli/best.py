@@ -36,6 +36,7 @@ def best(
       tilewright best --model llama-3.1-8b --json
       tilewright best
     """
+    from ..tuner.evaluate.toolchain import toolchain
     from ..tuner.store import open_store
     from . import present
 
@@ -43,7 +44,8 @@ def best(
         asked = problems or store.problems()
         if not asked:
             raise click.ClickException(f"{store.name} is empty: tune first, as with `tilewright tune 4096x4096x4096`")
-        answers, missing = _ask(store, asked, device=device, near=not exact, runners_up=runners_up)
+        how = {"device": device, "near": not exact, "runners_up": runners_up, "environment": toolchain()}
+        answers, missing = _ask(store, asked, **how)
     if as_json:
         present.print_json(answers)
     elif len(asked) == 1:

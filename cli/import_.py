@@ -34,6 +34,6 @@ def import_(*, files: tuple[Path, ...], devices: tuple[str, ...], families: tupl
     trials = [trial for pack in packs for trial in pack.trials]
     races = [race for pack in packs for race in pack.races]
     with open_store(db) as store:
-        store.add_all(trials, races)
+        store.add_all(trials, races, [ceilings for pack in packs for ceilings in pack.ceilings])
         name = store.name
     click.echo(f"{len(trials)} trials and {len(races)} races of {len(files)} packs are in {name}")

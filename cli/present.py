@@ -26,6 +26,7 @@ from ..tuner.trial import Outcome, Ratio, Resources, Trial
 
 if TYPE_CHECKING:
     from ..tuner.evaluate.compiler import Built
+    from ..tuner.explain import Explanation
     from ..tuner.verify import Verdict
 
 # Where nobody looks, lines are not broken: a log or a pipe has no width of its own.
@@ -144,6 +145,29 @@ def trials_table(problem: Problem, trials: Sequence[Trial]) -> Table:
     counts = Counter(trial.outcome for trial in trials)
     summary = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome if outcome in counts)
     return table(problem.key, columns, rows, f"{len(trials)} trials{': ' if trials else ''}{summary}")
+
+
+def print_explanation(found: Explanation) -> None:
+    """One problem's space: its limits, its axes, what may be left."""
+    rows = [
+        (
+            one.family,
+            str(one.combinations),
+            str(one.valid),
+            ", ".join(f"{name} {count}" for name, count in one.rejected) or "-",
+        )
+        for one in found.limits
+    ]
+    title = f"{found.problem} on {found.device.name}: what limits the space"
+    console().print(table(title, ("family", ">combinations", ">valid", "rejected by"), rows))
+    if found.importance:
+        shares = [(axis, f"{share:.0%}") for axis, share in found.importance]
+        console().print(table("Which axes mattered to the fastest tenth", ("axis", ">share"), shares))
+    tried = f"{found.tried} of {found.size} valid configs tried, {found.failed} failed."
+    if found.expected_gain is None:
+        console().print(f"{tried} Too few to say what is left: tune it.")
+    else:
+        console().print(f"{tried} The best untried one is expected to gain {found.expected_gain:.2%} over the best.")
 
 
 def verdicts_table(verdicts: Sequence[Verdict]) -> Table:

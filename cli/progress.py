@@ -64,6 +64,7 @@ def _lines() -> Callable[[PlanProgress], None]:
         study = at.study
         if at.ended:
             failed = f", {study.failed} failed" if study.failed else ""
+            failed += f", {study.left_out} left out that failed on other problems" if study.left_out else ""
             line = f"[{at.index + 1}/{at.count}] {study.problem}: {study.done} trials{failed} in {study.seconds:.1f} s"
             print(f"{line}, best {best_text(at)}", file=sys.stderr, flush=True)
 

@@ -33,7 +33,7 @@ def report(*, pack: Path | None, device: str | None, landscapes: Path | None, db
     with open_store("memory://" if pack else db, readonly=pack is None) as store:
         if pack is not None:
             held = read_pack(pack.read_bytes(), str(pack))
-            store.add_all(held.trials, held.races)
+            store.add_all(held.trials, held.races, held.ceilings)
         devices = [one for one in store.devices() if device in (None, one.name)]
         if len(devices) != 1:
             known = ", ".join(one.name for one in store.devices()) or "none"

@@ -41,7 +41,9 @@ class Binary:
     @property
     def key(self) -> tuple[object, ...]:
         """Equal keys compile to the same machine code."""
-        return (self.kernel.__name__, self.types, self.constants, self.divisible, self.num_warps, self.num_stages)
+        function = self.kernel.fn
+        name = f"{function.__module__}.{function.__qualname__}"
+        return (name, self.types, self.constants, self.divisible, self.num_warps, self.num_stages)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,8 +32,8 @@ def torch_dtype(name: str) -> torch.dtype:
     return found
 
 
-def random_operands(problem: Problem, generator: torch.Generator) -> Operands:
-    """Standard normal A and B on the generator's device; D is filled with NaN."""
+def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tensor | None = None) -> Operands:
+    """Standard normal A and B on the generator's device; D is filled with NaN. A `b` that is given is taken for B."""
     device, dtype = generator.device, torch_dtype(problem.dtype)
 
     def normal(rows: int, columns: int, transposed: bool) -> torch.Tensor:
@@ -42,7 +42,8 @@ def random_operands(problem: Problem, generator: torch.Generator) -> Operands:
         return stored.T if transposed else stored
 
     a = normal(problem.m, problem.k, problem.a_transposed)
-    b = normal(problem.k, problem.n, problem.b_transposed)
+    if b is None:
+        b = normal(problem.k, problem.n, problem.b_transposed)
     return Operands(a, b, poisoned(problem, device))
 
 

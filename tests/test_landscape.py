@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ..kernels.config import Config
-from ..kernels.space import Axis
-from ..tuner.landscape import Landscape, Reading, read_landscape, write_landscape
-from ..tuner.trial import Outcome
+from tilewright.kernels.config import Config
+from tilewright.kernels.space import Axis
+from tilewright.tuner.landscape import Landscape, Reading, read_landscape, write_landscape
+from tilewright.tuner.trial import Outcome
 
 TWO_FAMILIES = """family,m,order,split,time_us,time_std_us,outcome
 tiled,64,row,,12.5,0.25,measured

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..kernels.config import Config
 from ..kernels.problem import Problem
-from .evaluate import Meter, MeterOptions, open_meter
+from .evaluate import DEFAULT_REGIME, Meter, MeterOptions, open_meter
 from .plan import PlanProgress, run_plan
 from .search import SAMPLERS
 from .store import open_store
@@ -31,6 +31,8 @@ class TuneOptions:
         seed: of sampler and operands.
         families: that are tried; none means all.
         jobs: compiling processes; 0 means one less than there are cores.
+        regime: how busy the device is kept when it is read; a name in `REGIMES`.
+        retry_bad: tries configs again that were wrong, crashed or hung, on these problems or on others.
     """
 
     effort: str = "standard"
@@ -40,6 +42,8 @@ class TuneOptions:
     seed: int = 0
     families: tuple[str, ...] = ()
     jobs: int = 0
+    regime: str = DEFAULT_REGIME
+    retry_bad: bool = False
 
     def study(self) -> StudyOptions:
         """The same for a study.
@@ -60,7 +64,11 @@ class TuneOptions:
         if self.trials is not None:
             effort = replace(effort, trials=self.trials)
         shared = self.trials is None and self.effort != "exhaustive"
-        return StudyOptions(effort, sampler, self.seed, self.seconds, shared)
+        return StudyOptions(effort, sampler, self.seed, self.seconds, shared, self.retry_bad)
+
+    def meter(self) -> MeterOptions:
+        """The same for a meter."""
+        return MeterOptions(self.families, self.jobs, self.seed, self.regime)
 
 
 def tune(
@@ -87,7 +95,7 @@ def tune(
     """
     chosen = options or TuneOptions()
     study = chosen.study()
-    meter = open_meter(device, MeterOptions(chosen.families, chosen.jobs, chosen.seed))
+    meter = open_meter(device, chosen.meter())
     try:
         return tune_with(meter, problems, db, study, watch)
     finally:

@@ -9,6 +9,7 @@ from ..kernels import families
 from ..kernels.config import Config
 from ..kernels.device import Device
 from ..kernels.problem import Problem
+from ..kernels.space import SearchSpace, union
 from .search import axis_importance, promise
 from .store import Store, TrialQuery
 from .trial import Outcome, Trial
@@ -58,7 +59,7 @@ def explain(problem: Problem, device: Device, store: Store) -> Explanation:
     trials = _latest(store, problem, device)
     results = [(trial.config, trial.median_us if trial.outcome is Outcome.MEASURED else None) for trial in trials]
     measured = [(config, time_us) for config, time_us in results if time_us is not None]
-    space = families.union(spaces)
+    space = union(spaces)
     importance = axis_importance(measured, space)
     return Explanation(
         problem=problem,
@@ -81,7 +82,7 @@ def _latest(store: Store, problem: Problem, device: Device) -> list[Trial]:
     return list(newest.values())
 
 
-def _limits(space: families.SearchSpace) -> Limits:
+def _limits(space: SearchSpace) -> Limits:
     rejected: Counter[str] = Counter()
     combinations = 0
     for config in space.product():

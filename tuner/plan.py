@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store
-from .study import Progress, Study, StudyOptions
+from .study import Progress, Study, StudyOptions, past
 from .warm import warm_starts
 
 FIRST_SHARE: Final = 0.6  # of trials or time, dealt evenly; the rest goes where it pays
@@ -75,7 +75,7 @@ class Plan:
         self._problems = problems
         self._meter = meter
         self._store = store
-        self._options = options
+        self._options = _with_short_races(options, len(problems))
         self._watch = watch
         self._started = time.monotonic()
         self._studies: list[Study] = []
@@ -88,7 +88,7 @@ class Plan:
             study = Study(problem, self._meter, self._store, self._options, first=first)
             self._studies.append(study)
             self._advance(study, self._first_total(study), self._first_until(index))
-        while self._shared and self._left() > 0 and not self._past(self._until()):
+        while self._shared and self._left() > 0 and not past(self._until()):
             study = max(self._studies, key=lambda one: self._payoff(one, calls))
             if self._payoff(study, calls) <= 0:
                 break
@@ -128,9 +128,6 @@ class Plan:
         share = FIRST_SHARE if self._shared else 1.0
         return now + max(0.0, (end - now) * share / (len(self._problems) - index * share))
 
-    def _past(self, until: float | None) -> bool:
-        return until is not None and time.monotonic() >= until
-
     def _tell(self, study: Study, progress: Progress) -> None:
         effort = self._options.effort.trials
         ahead = len(self._problems) - len(self._studies)
@@ -153,3 +150,12 @@ class Plan:
                 seconds_left=max(0.0, left),
             )
         )
+
+
+def _with_short_races(options: StudyOptions, count: int) -> StudyOptions:
+    """Under a time budget all races together take their share of it and no more."""
+    if options.seconds is None:
+        return options
+    race = options.effort.race
+    seconds = min(race.seconds, RACE_SHARE * options.seconds / max(1, count))
+    return replace(options, effort=replace(options.effort, race=replace(race, seconds=seconds)))

@@ -61,3 +61,8 @@ def is_tie(ratio: Ratio, margin: float = TIE_MARGIN) -> bool:
     An interval that is wider than the margin is no tie but undecided, even when it holds 1.
     """
     return 1 / (1 + margin) <= ratio.low and ratio.high <= 1 + margin
+
+
+def is_ahead(ratio: Ratio, margin: float = TIE_MARGIN) -> bool:
+    """Whether it is faster with confidence, and by enough that it is no tie."""
+    return ratio.low > 1 and not is_tie(ratio, margin)

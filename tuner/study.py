@@ -12,6 +12,7 @@ from typing import Final
 from ..kernels.config import Config
 from ..kernels.problem import Problem
 from .evaluate import Meter, RaceLimit
+from .remembered import BAD, bad_elsewhere
 from .search import Search
 from .store import Store, TrialQuery
 from .trial import Outcome, Trial
@@ -39,9 +40,9 @@ class Effort:
 
 EFFORTS: Final = MappingProxyType(
     {
-        "quick": Effort(40, 4, RaceLimit(rounds=30, seconds=1.0)),
-        "standard": Effort(120, 6, RaceLimit(rounds=40, seconds=2.0)),
-        "exhaustive": Effort(0, 8, RaceLimit(rounds=60, seconds=4.0)),
+        "quick": Effort(40, 4, RaceLimit(rounds=60, seconds=1.0)),
+        "standard": Effort(120, 6, RaceLimit(rounds=84, seconds=2.0)),
+        "exhaustive": Effort(0, 8, RaceLimit(rounds=120, seconds=4.0)),
     }
 )
 
@@ -56,6 +57,7 @@ class StudyOptions:
         seed: of the sampler.
         seconds: at most so long for all problems of a plan, races not counted; None means no limit.
         shared: whether a plan may move trials from one problem to another where they pay more.
+        retry_bad: whether configs are tried again that were wrong, crashed or hung, on this problem or on another one.
     """
 
     effort: Effort
@@ -63,6 +65,7 @@ class StudyOptions:
     seed: int = 0
     seconds: float | None = None
     shared: bool = False
+    retry_bad: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Progress:
         best, best_us, best_speed: the fastest so far, its time, and its speed against the library by paired readings;
             None when nothing was measured or compared.
         seconds: spent on this problem.
+        left_out: configs that are not tried because they were bad on another problem.
     """
 
     problem: Problem
@@ -85,6 +89,7 @@ class Progress:
     best_us: float | None
     best_speed: float | None
     seconds: float
+    left_out: int = 0
 
 
 Watch = Callable[[Progress], None]
@@ -95,7 +100,7 @@ class Study:
 
     Args:
         problem, meter, store, options: of what, with what.
-        first: configs that are tried before the sampler is asked, best guess first; what is not in the space is left out.
+        first: configs that are tried before the sampler is asked, best guess first; those not in the space are left out.
     """
 
     def __init__(
@@ -115,6 +120,7 @@ class Study:
         first = (*self._defaults, *first)
         self._search = Search(self._space, sampler=options.sampler, seed=options.seed, first=first)
         self._costs: list[float] = []
+        self._left_out = 0
         self._recall()
 
     @property
@@ -139,12 +145,12 @@ class Study:
         return math.log(min(earlier) / min(self._costs)) if earlier else 0.0
 
     def advance(self, total: int, until: float | None, watch: Watch) -> None:
-        """Tries configs until `total` are done, the space is used up, or the clock (`time.monotonic`) is past `until`."""
+        """Tries configs until `total` are done, none is left, or the clock (`time.monotonic`) is past `until`."""
         started = time.monotonic()
         self._measure_library()
         pending = 0
         while True:
-            while pending < self._batch() and self.done + pending < total and not _past(until):
+            while pending < self._batch() and self.done + pending < total and not past(until):
                 config = self._search.ask()
                 if config is None:
                     break
@@ -162,15 +168,13 @@ class Study:
 
     def race(self) -> None:
         """Races the finalists against the library, unless these very configs have been raced with this toolchain."""
-        ours = sorted(self._measured(), key=lambda trial: self._cost_us(trial))
+        ours = sorted(self._measured(), key=self._cost_us)
         if not ours:
             return
         worst = self._cost_us(ours[0]) / HOPEFUL
+        hopeful = [trial.config for trial in ours if self._cost_us(trial) <= worst]
         finalists = [trial.config for trial in ours[: self._options.effort.finalists]]
-        finalists += [
-            trial.config for trial in ours if trial.config in self._defaults and self._cost_us(trial) <= worst
-        ]
-        racers = tuple(dict.fromkeys(finalists))
+        racers = tuple(dict.fromkeys((*finalists, *(config for config in hopeful if config in self._defaults))))
         if self._is_stored(racers):
             return
         started = time.monotonic()
@@ -181,7 +185,7 @@ class Study:
 
     def _progress(self, total: int, seconds: float) -> Progress:
         measured = self._measured()
-        best = min(measured, key=lambda trial: self._cost_us(trial), default=None)
+        best = min(measured, key=self._cost_us, default=None)
         measurement = best.measurement if best is not None else None
         return Progress(
             problem=self.problem,
@@ -192,6 +196,7 @@ class Study:
             best_us=measurement.median_us if measurement is not None else None,
             best_speed=measurement.speed if measurement is not None else None,
             seconds=seconds,
+            left_out=self._left_out,
         )
 
     def _batch(self) -> int:
@@ -201,11 +206,18 @@ class Study:
     def _recall(self) -> None:
         """What earlier runs, with today's toolchain, found out already."""
         stored = self._store.trials(TrialQuery(problem=self.problem, device=self._meter.device.name))
+        again = BAD if self._options.retry_bad else ()
         for trial in fresh(stored, self._meter):
-            self._trials[trial.config] = trial
+            if trial.outcome not in again:
+                self._trials[trial.config] = trial
         self._set_library()
         ours = [trial for config, trial in self._trials.items() if config != self._library]
         self._search.refill((trial.config, self._told_us(trial)) for trial in ours)
+        if not self._options.retry_bad:
+            bad = bad_elsewhere(self.problem, self._meter, self._store) - self._trials.keys()
+            left_out = sorted(config for config in bad if config in self._space)
+            self._search.refill((config, None) for config in left_out)
+            self._left_out = len(left_out)
         self._costs = [self._cost_us(trial) for trial in self._measured()]
 
     def _measure_library(self) -> None:
@@ -249,7 +261,7 @@ class Study:
 
     def _is_stored(self, racers: tuple[Config, ...]) -> bool:
         """Whether the same configs have run against each other before, with today's toolchain."""
-        races = self._store.races(self.problem, self._meter.device.name, limit=1)
+        races = self._store.by_protocol(self._meter.protocol).races(self.problem, self._meter.device.name, limit=1)
         return bool(races) and all(
             (lane := races[0].lane(config)) is not None and lane.environment == self._meter.environment(config)
             for config in racers
@@ -266,5 +278,6 @@ def fresh(stored: Iterable[Trial], meter: Meter) -> list[Trial]:
     ]
 
 
-def _past(until: float | None) -> bool:
+def past(until: float | None) -> bool:
+    """Whether the clock (`time.monotonic`) is past `until`; never, if that is None."""
     return until is not None and time.monotonic() >= until

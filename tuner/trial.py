@@ -76,7 +76,9 @@ class Measurement:
         times_us: one a reading, in order; at least one.
         protocol: the name of the protocol that read them.
         reference_us: the library's time read right beside each of `times_us`; empty when it was timed alone.
-        sm_clock_mhz, temperature_c, power_w: after the readings; None where the driver does not tell.
+        sm_clock_mhz, memory_clock_mhz, temperature_c, power_w: during the readings; None where it is not told.
+        throttle: why the clocks were held down then, as the driver says.
+        warnings: what spoiled the readings, when they were as bad the second time.
     """
 
     times_us: tuple[float, ...]
@@ -85,6 +87,9 @@ class Measurement:
     sm_clock_mhz: int | None = None
     temperature_c: int | None = None
     power_w: float | None = None
+    memory_clock_mhz: int | None = None
+    throttle: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def speed(self) -> float | None:

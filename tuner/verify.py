@@ -14,7 +14,7 @@ from .store.ranking import Ranked, ranking
 from .trial import Environment, Outcome, Trial
 
 SLOWER: Final = 0.02  # of the ratio that the winner had; what a race resolves and a user notices
-_RACE: Final = RaceLimit(rounds=30, seconds=1.0)
+_RACE: Final = RaceLimit(rounds=60, seconds=1.0)
 
 
 class Change(StrEnum):

@@ -122,13 +122,12 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
 def shared_memory(problem: Problem, device: Device, config: Config) -> int:
     """Of a block, in bytes: the ring of stages with its barriers, and the tile of D on its way out.
 
-    A persistent program keeps D's tile beside the ring, for the next tile's loads are under way. 32-bit results do not
-    fit into the ring's layout on sm_90 and are kept beside it too. Read off Triton 3.6 and 3.7; held against the
-    compiler in the tests.
+    A persistent program keeps D's tile beside the ring, for the next tile's loads are under way. 32-bit results are kept
+    beside it on sm_90 too. Read off Triton 3.6 and 3.7; held against the compiler in the tests.
     """
     stages = config.number("num_stages")
     ring, result = stages * limits.operand_bytes(problem, config), limits.result_bytes(problem, config)
-    beside = config["programs_per_sm"] or (device.capability < 100 and DTYPES[problem.dtype].bytes == 4)
+    beside = config["programs_per_sm"] or (device.capability < 100 and DTYPES[problem.out_dtype].bytes == 4)
     # One 8-byte barrier a stage; A and B have one each where A is transposed. On sm_100 the multiplier has two more.
     rings = 2 if problem.a_transposed else 1
     barriers = [8 * stages] * rings + ([16] if device.capability >= 100 else [])
@@ -226,16 +225,17 @@ WALK = Constraint(
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was best on large bf16 shapes on an H200 (2026-11), persistent where there are tiles to walk."""
     block_m = 128 if problem.m > 64 else 64
-    block_n = min(128, max(32, limits.next_power_of_2(problem.n)))
+    wide = DTYPES[problem.dtype].bytes == 4
+    block_n = min(64 if wide else 128, max(32, limits.next_power_of_2(problem.n)))
     group_m = 8 if problem.m > block_m else 1
-    stages = 5 if DTYPES[problem.dtype].bytes == 2 else 2
+    stages, others = (3, 4) if wide else (5, 3)
     config = Config.of(
         "descriptor", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=4, num_stages=stages,
         programs_per_sm=0,
     )  # fmt: skip
     if limits.tile_count(problem, config) > device.sm_count:
         return (config.replace(programs_per_sm=1), config)
-    return (config, config.replace(num_stages=3 if stages == 5 else 2))
+    return (config, config.replace(num_stages=others))
 
 
 FAMILY = Family(

@@ -125,12 +125,11 @@ def result_bytes(problem: Problem, config: Config) -> int:
 def asynchronous_mma(problem: Problem, device: Device, config: Config) -> bool:
     """Whether Triton multiplies with wgmma (sm_90) or tcgen05 (sm_100): operands then stay in shared memory.
 
-    Source: Triton's AccelerateMatmul pass: 64 rows or more, whole warp groups, K-major operands if of 32 bits.
+    Source: Triton's AccelerateMatmul pass: 64 rows or more, whole warp groups.
     """
     if not 90 <= device.capability < 120 or not multiplies_on_tensor_cores(problem):
         return False
-    k_major = DTYPES[problem.dtype].bytes == 2 or problem.layout == "nt"
-    return config.number("block_m") >= 64 and config.number("num_warps") % 4 == 0 and k_major
+    return config.number("block_m") >= 64 and config.number("num_warps") % 4 == 0
 
 
 def shared_memory(amount: Callable[[Problem, Device, Config], float]) -> Constraint:

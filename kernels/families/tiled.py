@@ -87,10 +87,11 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     block_m = min(128, max(16, limits.next_power_of_2(problem.m)))
     block_n = min(128, max(32, limits.next_power_of_2(problem.n)))
     group_m = 8 if problem.m > block_m else 1
+    warps = tiles.default_warps(problem)
     config = Config.of(
-        "tiled", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=4, num_stages=3
+        "tiled", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=warps, num_stages=3
     )
-    small = config.replace(block_m=min(64, block_m), block_n=min(64, block_n), block_k=32)
+    small = config.replace(block_m=min(64, block_m), block_n=min(64, block_n), block_k=32, num_warps=4)
     return (config, small)
 
 

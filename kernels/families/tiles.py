@@ -9,7 +9,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from ..access import VECTOR_BYTES, Accesses
+from ..access import VECTOR_BYTES, Access, Accesses
 from ..binary import Binary
 from ..config import Config
 from ..device import Device
@@ -101,19 +101,52 @@ def run_time_strides(built: Binary, call: Call) -> list[int]:
     return [strides[name] for name, _ in built.types if name in strides]
 
 
-def pipelined_bytes(problem: Problem, device: Device, config: Config) -> int:
-    """Shared memory of a block whose loads the compiler pipelines, in bytes.
+def default_warps(problem: Problem) -> int:
+    """Twice as many where an operand is loaded element by element: with four, its addresses spill hundreds of bytes."""
+    accesses = Accesses.dense(problem)
+    return 4 if accesses.a.aligned and accesses.b.aligned else 8
 
-    A ring of stages, one less where operands of a multiplication go through registers. An operand that cannot be
-    copied 4 bytes at a time is not pipelined and takes one stage. Read off Triton 3.6 and 3.7; held against the
-    compiler in the tests.
+
+def pipelined_bytes(problem: Problem, device: Device, config: Config) -> int:
+    """Shared memory of a block whose loads the compiler pipelines, in bytes: a ring of buffers for each operand.
+
+    The tile of D leaves through the same memory: where the rings are smaller than that tile, the compiler takes up to
+    the tile. Read off Triton 3.6 and 3.7; held against the compiler in the tests.
     """
-    asynchronous = limits.asynchronous_mma(problem, device, config)
-    stages = config.number("num_stages") - (0 if asynchronous else 1)
-    size, accesses = DTYPES[problem.dtype].bytes, Accesses.dense(problem)
-    total = 0
-    for extent, access in (("block_m", accesses.a), ("block_n", accesses.b)):
-        pipelined = access.aligned or size >= SMALLEST_COPY_BYTES
-        total += (stages if pipelined else 1) * config.number(extent) * config.number("block_k") * size
-    # The barrier that tells when tcgen05 is done.
-    return total + (16 if asynchronous and device.capability >= 100 else 0)
+    accesses = Accesses.dense(problem)
+    buffer_a, buffer_b = (config.number(axis) * config.number("block_k") for axis in ("block_m", "block_n"))
+    count_a = _buffers(problem, device, config, access=accesses.a)
+    count_b = _buffers(problem, device, config, access=accesses.b)
+    barrier = 0
+    if _tcgen05(problem, device, config):
+        barrier = 16  # tells when the multiplication is done
+        if _through_tensor_memory(problem, config, accesses.a):
+            count_a -= 1 if _pipelined(problem, accesses.a) else 2
+    return (count_a * buffer_a + count_b * buffer_b) * DTYPES[problem.dtype].bytes + barrier
+
+
+def _buffers(problem: Problem, device: Device, config: Config, *, access: Access) -> int:
+    """How many tiles of an operand are in shared memory at once: a stage each, one less where they go on to registers.
+
+    An operand that is not pipelined takes one, or two where tcgen05 reads it.
+    """
+    if _pipelined(problem, access):
+        return config.number("num_stages") - (0 if limits.asynchronous_mma(problem, device, config) else 1)
+    return 2 if _tcgen05(problem, device, config) else 1
+
+
+def _tcgen05(problem: Problem, device: Device, config: Config) -> bool:
+    return device.capability >= 100 and limits.asynchronous_mma(problem, device, config)
+
+
+def _pipelined(problem: Problem, access: Access) -> bool:
+    """What cannot be copied 4 bytes at a time is not."""
+    return access.aligned or DTYPES[problem.dtype].bytes >= SMALLEST_COPY_BYTES
+
+
+def _through_tensor_memory(problem: Problem, config: Config, a: Access) -> bool:
+    """Whether A goes through registers into the tensor memory of sm_100: stored as columns, not aligned, 128 rows or
+    more, and of 16 bits a row a thread."""
+    rows = config.number("block_m")
+    fitting = DTYPES[problem.dtype].bytes == 4 or rows == limits.WARP * config.number("num_warps")
+    return a.unit == 0 and not a.aligned and rows >= 128 and fitting

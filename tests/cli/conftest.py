@@ -95,7 +95,7 @@ def trials(problem: Problem, environment: Environment = ENVIRONMENT, started: da
 
 def race(problem: Problem, environment: Environment = ENVIRONMENT, started: datetime = STARTED) -> Race:
     lanes = [
-        Lane(FAST, environment, tuple(20.0 + turn / 100 for turn in range(12))),
-        Lane(CUBLAS, environment, tuple(22.0 + turn / 100 for turn in range(12))),
+        Lane(FAST, environment, tuple(20.0 + turn / 1000 for turn in range(60))),
+        Lane(CUBLAS, environment, tuple(22.0 + turn / 1000 for turn in range(60))),
     ]
     return Race(problem, DEVICE, "race", CUBLAS, tuple(lanes), started + timedelta(minutes=10))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from ...kernels.config import Config
-from ...kernels.space import Axis, ConfigSpace
-from ...tuner.search.points import Points
+from tilewright.kernels.config import Config
+from tilewright.kernels.space import Axis, ConfigSpace
+from tilewright.tuner.search.points import Points
 from .spaces import bowl, spaces
 
 

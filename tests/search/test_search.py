@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ...kernels.config import Config
-from ...kernels.space import ConfigSpace, Space
-from ...tuner.search import SAMPLERS, Search
+from tilewright.kernels.config import Config
+from tilewright.kernels.space import ConfigSpace, Space
+from tilewright.tuner.search import SAMPLERS, Search
 from .spaces import bowl, bowl_us, spaces
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)
@@ -99,6 +99,13 @@ def test_first_is_asked_first(sampler: str) -> None:
     _run(search, 5)
 
 
+def test_the_best_of_a_prior_are_asked_after_first() -> None:
+    space = list(bowl())
+    prior = [(config, 900.0 - place) for place, config in enumerate(space[:20])]
+    search = Search(bowl(), first=[space[500]], prior=[(Config.of("none"), 1.0), *prior])
+    assert [config for config, _ in _run(search, 9)] == [space[500], *reversed(space[12:20])]
+
+
 @every_sampler
 def test_nothing_is_logged(sampler: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -137,7 +144,7 @@ def test_a_time_that_is_none_is_refused(time_us: float) -> None:
 
 
 def test_an_unknown_sampler_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"'best' is not known: use one of random, tpe, exhaustive"):
+    with pytest.raises(ValueError, match=f"'best' is not known: use one of {', '.join(SAMPLERS)}"):
         Search(bowl(), sampler="best")
 
 

@@ -11,6 +11,7 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.device import ARCHES, Device, nominal
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
+from tilewright.tuner.roofline import Ceilings
 from tilewright.tuner.trial import Check, Environment, Lane, Measurement, Outcome, Race, Resources, Trial
 
 PROBLEM = Problem(512, 4096, 4096)
@@ -90,7 +91,12 @@ measurements = st.builds(
     sm_clock_mhz=st.none() | small,
     temperature_c=st.none() | st.integers(-40, 120),
     power_w=st.none() | st.floats(0, 2000),
+    memory_clock_mhz=st.none() | small,
+    throttle=st.lists(names, max_size=2).map(tuple),
+    warnings=st.lists(names, max_size=2).map(tuple),
 )
+rates = st.floats(1e-3, 1e6)
+ceilings = st.builds(Ceilings, devices, instants, rates, *[st.none() | rates] * 8)
 resources = st.builds(Resources, small, small, small, st.floats(0, 1e5))
 
 

@@ -18,7 +18,7 @@ from .worker import numbers
 
 @pytest.mark.parametrize(
     ("writers", "readers", "trials", "rounds"),
-    [(6, 4, 25, 2), pytest.param(16, 64, 500, 30, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
+    [(6, 4, 25, 2), pytest.param(16, 64, 500, 30, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])],
 )
 def test_processes_create_and_write_one_file(
     tmp_path: Path, writers: int, readers: int, trials: int, rounds: int
@@ -43,7 +43,7 @@ def test_processes_create_and_write_one_file(
             assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(f".{turn}.")) == []
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("kills", [6, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, kills: int) -> None:
     """Three write all the time; one after another is killed and replaced, in its first moments, which create the file,
     or later."""
@@ -77,7 +77,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, kills: int) -> No
     assert acknowledged
 
 
-@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.mark.parametrize("kills", [6, pytest.param(100, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_a_file_is_whole_or_not_there_when_its_creator_is_killed(tmp_path: Path, kills: int) -> None:
     chance = random.Random(1)
     for turn in range(kills):

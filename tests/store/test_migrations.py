@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Final
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, inspect, text
 
-from tilewright.tuner.store import StoreError, open_store
+from tilewright.tuner.store import Store, StoreError, open_store
 from tilewright.tuner.store.migrate import MIGRATIONS, VERSION_TABLE, schema_of
 from tilewright.tuner.store.models import SCHEMA, Base
+from tilewright.tuner.store.query import best
 from tilewright.tuner.store.sqlite import engine_of
+from tilewright.tuner.trial import Outcome, Resources
 
 from .conftest import NewDatabase
+from .processes import Worker
+from .samples import NOON, measured, tiled
+
+# What an earlier version wrote, as `sqlite3 store.db .dump` gives it.
+SCHEMAS: Final = Path(__file__).with_name("schemas")
+EARLIER: Final = sorted(file.stem for file in SCHEMAS.glob("*.sql"))
 
 
 def scripts() -> ScriptDirectory:
@@ -40,6 +52,69 @@ def test_revisions_are_numbered_in_order() -> None:
     assert revisions == [f"{number:04d}" for number in range(1, len(revisions) + 1)]
 
 
+def earlier(path: Path, revision: str) -> Path:
+    """A file as the version of that schema wrote it, with two trials and a race."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((SCHEMAS / f"{revision}.sql").read_text())
+        connection.execute("PRAGMA journal_mode = WAL")
+    return path
+
+
+def require_what_was_stored(store: Store) -> None:
+    good, bad = store.trials()
+    assert good.measurement is not None
+    read = good.measurement
+    assert (read.times_us, read.reference_us, good.started_at) == ((100.1, 99.3), (101.0, 102.0), NOON)
+    assert (good.config["block_m"], good.resources) == (128, Resources(168, 4, 98304, 0.31))
+    assert (bad.outcome, bad.reason) == (Outcome.WRONG, "error 3")
+    (raced,) = store.races()
+    assert [lane.times_us for lane in raced.lanes] == [(100.0, 101.0), (98.0,)]
+    assert best(store, good.problem).winner.config == good.config
+
+
+def test_there_is_a_file_of_every_earlier_schema() -> None:
+    earlier_ones = {script.revision for script in scripts().walk_revisions()} - {SCHEMA}
+    assert {file.stem for file in SCHEMAS.glob("*.sql")} == earlier_ones
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_an_earlier_schema_is_migrated_with_what_is_in_it(tmp_path: Path, revision: str) -> None:
+    path = earlier(tmp_path / "store.db", revision)
+    with open_store(path) as store:
+        require_what_was_stored(store)
+        store.add(measured(tiled(256), minute=9))
+    with open_store(path, readonly=True) as store:
+        assert len(store.trials()) == 3
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() == (SCHEMA,)
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_a_reader_sees_an_earlier_schema_as_it_will_be_and_leaves_it_as_it_is(tmp_path: Path, revision: str) -> None:
+    path = earlier(tmp_path / "store.db", revision)
+    before = path.read_bytes()
+    with open_store(path, readonly=True) as store:
+        require_what_was_stored(store)
+        with pytest.raises(StoreError, match="cannot be written"):
+            store.add(measured(tiled(256)))
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"store.db": before}
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_processes_migrate_one_file_at_once(tmp_path: Path, revision: str) -> None:
+    path = earlier(tmp_path / "store.db", revision)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker()) for _ in range(4)]
+        for worker in workers:
+            worker.ready()
+        for number, worker in enumerate(workers):
+            worker.tell("write", path, 1000 + 5 * number, 5)
+        assert sorted(int(line) for worker in workers for line in worker.lines()) == list(range(1000, 1020))
+    with open_store(path, readonly=True) as store:
+        assert len(store.trials()) == 22
+
+
 def test_migrations_make_what_the_models_say_in_a_file(tmp_path: Path) -> None:
     open_store(tmp_path / "store.db").close()
     engine = create_engine(f"sqlite:///{tmp_path / 'store.db'}")
@@ -53,6 +128,24 @@ def test_migrations_make_what_the_models_say_on_a_server(new_database: NewDataba
     address = new_database()
     open_store(address).close()
     engine = create_engine(address)
+    with engine.connect() as connection:
+        assert differences(connection) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", EARLIER)
+def test_a_server_of_an_earlier_schema_is_migrated(new_database: NewDatabase, revision: str) -> None:
+    address = new_database()
+    engine = create_engine(address)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["configure"] = {"connection": connection, "version_table": VERSION_TABLE}
+        command.upgrade(config, revision)
+    with pytest.raises(StoreError, match=f"has the earlier schema {revision}: tune into it first"):
+        open_store(address, readonly=True)
+    with open_store(address) as store:
+        store.add(measured(tiled(1)))
     with engine.connect() as connection:
         assert differences(connection) == []
     engine.dispose()

@@ -9,8 +9,19 @@ from typing import Final
 
 from .health import gpu_count
 from .meter import Meter, MeterError, MeterOptions, RaceLimit
+from .regime import DEFAULT as DEFAULT_REGIME
+from .regime import REGIMES
 
-__all__ = ["METERS", "Meter", "MeterError", "MeterOptions", "RaceLimit", "open_meter"]
+__all__ = [
+    "DEFAULT_REGIME",
+    "METERS",
+    "REGIMES",
+    "Meter",
+    "MeterError",
+    "MeterOptions",
+    "RaceLimit",
+    "open_meter",
+]
 
 
 def _gpu(index: str, options: MeterOptions) -> Meter:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import torch
@@ -16,18 +18,20 @@ from ...kernels.family import Launch
 from ...kernels.operands import Operands, call, poisoned, random_operands
 from ...kernels.problem import Problem
 from ...kernels.scratch import Scratch
-from ..ratio import paired_ratio
+from ..referee import ReadRounds, run_race
 from ..trial import Check
 from . import timing
 from .check import Reference, compare, ragged_companion, reference, with_library
+from .pace import Pace, Worth
+from .regime import DEFAULT, REGIMES, Regime
 from .timing import Lap
 
 _L2_TIMES: Final = 3
 _MAX_SETS: Final = 64
 _MEMORY_SHARE: Final = 0.4
 _WARM_UP_S: Final = 0.25
-_RACE_CHECK_EVERY: Final = 6
-_RACE_MINIMUM: Final = 12
+_LONG: Final = 6  # a reading that takes so many times as long as it must is little disturbed: fewer do
+_LONG_READINGS: Final = 3
 
 
 @dataclass(slots=True)
@@ -43,29 +47,33 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Times:
+    """Readings of one config, and what one reading of it costs in a race, in s of the device."""
+
     times_us: tuple[float, ...]
     reference_us: tuple[float, ...]
+    round_s: float
 
 
 class Bench:
     """Checks and times configs on one device (`cuda:0` or `cpu`); holds the operands of one problem at a time."""
 
-    def __init__(self, device: Device, torch_device: str, seed: int) -> None:
+    def __init__(self, device: Device, torch_device: str, seed: int, regime: Regime = REGIMES[DEFAULT]) -> None:
         self.device = device
+        self.pace = Pace(regime)
         self._on_gpu = torch_device != "cpu"
         self._torch_device = torch_device
         self._generator = torch.Generator(torch_device)
         self._generator.manual_seed(seed)
+        self._order = random.Random(seed)
         self._scratch = Scratch(torch_device)
         self._prepared: Prepared | None = None
+        self._layer: tuple[Problem, list[torch.Tensor]] | None = None
 
     def prepare(self, problem: Problem) -> Prepared:
         """Operands and references of `problem`; those of another one are given back first."""
         if self._prepared is not None and self._prepared.problem == problem:
             return self._prepared
-        self._prepared = None
-        if self._on_gpu:
-            torch.cuda.empty_cache()
+        self.release()
         first = random_operands(problem, self._generator)
         rotation = [first, *(random_operands(problem, self._generator) for _ in range(self._sets(first) - 1))]
         prepared = Prepared(problem, rotation, [], self._library(problem))
@@ -75,10 +83,32 @@ class Bench:
             operands = random_operands(companion, self._generator)
             prepared.references.append(self._reference(companion, operands, prepared.library))
         if prepared.library is not None and problem.flops:
-            prepared.library_lap = self._lap(prepared, prepared.library)
-            timing.warm_up(prepared.library_lap, _WARM_UP_S)
+            prepared.library_lap = self.lap(problem, rotation, prepared.library, self.pace.regime.reading_us)
+            self.pace.load([prepared.library_lap], _WARM_UP_S)
         self._prepared = prepared
         return prepared
+
+    def release(self) -> None:
+        """Gives the memory of the last problem back."""
+        self._prepared = self._layer = None
+        if self._on_gpu:
+            torch.cuda.empty_cache()
+
+    def rotation(self, problem: Problem, sets: int | None = None) -> list[Operands]:
+        """Operands of `problem` to walk through, so many sets or as many as the L2 asks for, without references. The
+        weights, B, of the layer before are taken again when it is the same: they are what takes long to make."""
+        self._prepared = None
+        if self._layer is None or replace(self._layer[0], m=problem.m) != problem:
+            self._layer = problem, []
+        weights = self._layer[1]
+        first = random_operands(problem, self._generator, weights[0] if weights else None)
+        weights += [first.b] * (not weights)
+        found = [first]
+        while len(found) < (sets or self._sets(first)):
+            at = len(found)
+            found.append(random_operands(problem, self._generator, weights[at] if at < len(weights) else None))
+            weights += [found[at].b] * (at == len(weights))
+        return found
 
     def check(self, prepared: Prepared, config: Config) -> list[Check]:
         """Of the problem and of its ragged companion, stopping at the first that fails."""
@@ -89,30 +119,46 @@ class Bench:
                 break
         return checks
 
-    def time(self, prepared: Prepared, config: Config, worth: Callable[[float], bool]) -> Times:
-        """Paired readings; `worth(speed)` decides after the first pair whether to go on."""
+    def time(self, prepared: Prepared, config: Config, worth: Worth) -> Times:
+        """Paired readings; `worth` decides after the first ones whether to go on, as in `Pace.read_pairs`."""
+        regime = self.pace.regime
         if not prepared.problem.flops:
-            return Times((timing.host_us(self._launches(prepared, config)[0]),), ())
-        if config == prepared.library and prepared.library_lap is not None:
-            return Times(*timing.read_pairs(prepared.library_lap, None, timing.READINGS, worth))
-        lap = self._lap(prepared, config)
-        return Times(*timing.read_pairs(lap, prepared.library_lap, timing.READINGS, worth))
+            return Times((timing.host_us(self._bind(prepared.problem, prepared.rotation[0], config)),), (), 0.0)
+        library, beside = prepared.library_lap, None
+        if library is not None and config == prepared.library:
+            lap = library
+        else:
+            lap, beside = self.lap(prepared.problem, prepared.rotation, config, regime.reading_us), library
+        self.pace.load([lap] if beside is None else [lap, beside], regime.load_s)
+        readings = _LONG_READINGS if lap.lap_us >= _LONG * regime.reading_us else regime.readings
+        times, beside_us = self.pace.read_pairs(lap, beside, readings, worth)
+        return Times(tuple(times), tuple(beside_us), regime.cost_s(lap.lap_us))
 
     def race(self, prepared: Prepared, configs: list[Config], rounds: int, seconds: float) -> list[list[float]]:
         """One time a round and config, in us. The first config is the reference and runs to the end; another one leaves
         once it is behind the leader with confidence."""
-        laps = [self._lap(prepared, config, timing.RACE_READING_US) for config in configs]
-        until = time.perf_counter() + seconds
-        times: list[list[float]] = [[] for _ in laps]
-        running = list(range(len(laps)))
-        for number in range(rounds):
-            for lane, read in zip(running, timing.race_round([laps[i] for i in running], number % 2 == 1), strict=True):
-                times[lane].append(read)
-            if number % _RACE_CHECK_EVERY == _RACE_CHECK_EVERY - 1 and number + 1 >= _RACE_MINIMUM:
-                running = _still_running(times, running)
-            if len(times[0]) >= _RACE_MINIMUM and (time.perf_counter() > until or len(running) == 1):
-                break
-        return times
+        read = self.lanes(prepared, configs)
+        until = time.perf_counter() + seconds * self.pace.regime.patience
+        return run_race(read, len(configs), rounds, lambda: time.perf_counter() > until)
+
+    def lanes(self, prepared: Prepared, configs: Sequence[Config]) -> ReadRounds:
+        """What reads rounds of a race of `configs`, on a device that is under load when this returns."""
+        regime = self.pace.regime
+        laps = [self.lap(prepared.problem, prepared.rotation, config, regime.race_reading_us) for config in configs]
+        self.pace.load(laps, regime.race_load_s)
+        return partial(self._rounds, laps)
+
+    def _rounds(self, laps: Sequence[Lap], running: Sequence[int], count: int) -> list[list[float]]:
+        """One time for each running lap and round. Two rounds share an order by chance, the second one reversed: who
+        runs after whom makes up to 3% of a difference on an H200."""
+        order: list[int] = []
+        while len(order) < count * len(running):
+            drawn = self._order.sample(running, len(running))
+            order += [*drawn, *reversed(drawn)]
+        read: dict[int, list[float]] = {lane: [] for lane in running}
+        for lane, time_us in zip(order, self.pace.read([laps[lane] for lane in order]), strict=True):
+            read[lane].append(time_us)
+        return [list(one) for one in zip(*(read[lane] for lane in running), strict=True)]
 
     def _library(self, problem: Problem) -> Config | None:
         for family in families.FAMILIES.values():
@@ -149,18 +195,12 @@ class Bench:
             raise ValueError(refused)
         return family.bind(wanted, config)
 
-    def _launches(self, prepared: Prepared, config: Config) -> list[Launch]:
-        return [self._bind(prepared.problem, operands, config) for operands in prepared.rotation]
+    def launches(self, problem: Problem, rotation: Sequence[Operands], config: Config) -> list[Launch]:
+        return [self._bind(problem, operands, config) for operands in rotation]
 
-    def _lap(self, prepared: Prepared, config: Config, reading_us: float = timing.READING_US) -> Lap:
-        launches = self._launches(prepared, config)
+    def lap(self, problem: Problem, rotation: Sequence[Operands], config: Config, reading_us: float) -> Lap:
+        """Launches of a config on these operands in turn, to be read as one."""
+        launches = self.launches(problem, rotation, config)
         launches[0]()
         make = timing.graph_lap if self._on_gpu else timing.host_lap
         return make(launches, reading_us)
-
-
-def _still_running(times: list[list[float]], running: list[int]) -> list[int]:
-    """The lanes not yet beaten with confidence by the fastest of them; lane 0, the reference, always stays."""
-    medians = {lane: paired_ratio(times[lane], times[0]).median for lane in running}
-    leader = max(running, key=lambda lane: medians[lane])
-    return [lane for lane in running if lane == 0 or paired_ratio(times[lane], times[leader]).high >= 1.0]

@@ -52,6 +52,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     # Under its full name, so that what it sends is of the classes that the other end knows.
-    from tilewright.tuner.evaluate.compile_server import main as served
+    from .compile_server import main as served
 
     served()

@@ -170,7 +170,7 @@ def compile_all(device: Device, jobs: Sequence[Job], pool: CompilePool | None = 
     """Compiles `jobs` for `device` and waits for all; in the order in which they end."""
     from multiprocessing.connection import wait
 
-    own = pool or CompilePool(device)
+    own = CompilePool(device) if pool is None else pool  # an idle pool is empty, and so is false
     try:
         for job in jobs:
             own.submit(job.problem, job.config)

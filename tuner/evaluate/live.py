@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from multiprocessing.connection import wait
 from typing import Final
@@ -15,17 +16,28 @@ from ...kernels.device import Device
 from ...kernels.family import source_hash
 from ...kernels.problem import Problem
 from ...kernels.space import ConfigSpace, union
+from ..referee import verdict_text
+from ..roofline import Ceilings
 from ..trial import Environment, Lane, Outcome, Race, Resources, Trial
 from .compiler import Built, CompilePool
-from .messages import Evaluated, EvaluateRequest, Hello, Raced, RaceRequest, Welcome
-from .meter import PROTOCOL, MeterError, MeterOptions, RaceLimit, now
+from .ledger import Ledger
+from .limits import CEILINGS_S, START_S, Limits
+from .messages import (
+    CeilingsRequest,
+    Evaluated,
+    EvaluateRequest,
+    Hello,
+    Raced,
+    RaceRequest,
+    ReadLane,
+    ReadRequest,
+    Welcome,
+)
+from .meter import MeterError, MeterOptions, RaceLimit, Spending, now
 from .process import Process, ProcessDied, ProcessTimedOut
+from .regime import regime_of
 
 SERVER: Final = f"{__package__}.server"
-START_TIMEOUT_S: Final = 180.0
-# Of one config: preparation of the problem, its check, and readings of something a thousand times slower than the peak.
-EVALUATE_TIMEOUT_S: Final = 20.0
-SECONDS_PER_TFLOP: Final = 2.0
 AHEAD: Final = 400  # configs of a problem compiled before anybody asks: what a search of it is likely to come by
 
 
@@ -56,6 +68,8 @@ class LiveMeter:
     def __init__(self, where: str, options: MeterOptions) -> None:
         self._where = where
         self._seed = options.seed
+        self._regime = regime_of(options.regime)
+        self._limits = Limits(options.evaluate_timeout_s, self._regime)
         self._opened = time.monotonic()
         self._worked_before = 0.0
         self._families = tuple(families.family(name) for name in options.families or families.FAMILIES)
@@ -67,6 +81,7 @@ class LiveMeter:
         self._under_way: UnderWay | None = None
         self._ended: list[Trial] = []
         self._best_speed: dict[Problem, float] = {}
+        self._ledger = Ledger()
 
     @property
     def device(self) -> Device:
@@ -74,7 +89,15 @@ class LiveMeter:
 
     @property
     def protocol(self) -> str:
-        return PROTOCOL
+        return self._regime.protocol
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        return self._welcome.concerns
+
+    @property
+    def spending(self) -> Spending:
+        return self._ledger.total()
 
     @property
     def busy_share(self) -> float:
@@ -135,14 +158,28 @@ class LiveMeter:
         racers = (library, *(config for config in configs if config != library))
         started_at = now()
         request = RaceRequest(problem, racers, limit.rounds, limit.seconds)
-        raced = self._ask(request, limit.seconds + self._limit_s(problem))
-        if raced is None or raced.reason:
-            self._replace_if(raced is None or raced.fatal)
+        raced = self._ask(request, self._limits.race_s(problem, len(racers), limit))
+        if not raced.times_us:
             return None
         lanes = tuple(
             Lane(config, self.environment(config), times) for config, times in zip(racers, raced.times_us, strict=True)
         )
-        return Race(problem, self.device, self.protocol, library, lanes, started_at)
+        self._ledger.race(problem, raced.read_s, len(raced.times_us[0]))
+        race = Race(problem, self.device, self.protocol, library, lanes, started_at)
+        return replace(race, notes=(verdict_text(race), *raced.warnings))
+
+    def read(self, lanes: Sequence[ReadLane], limit: RaceLimit) -> Raced:
+        """One time a round for each lane, in turn; without times, and with a reason, where one of them failed."""
+        work_s = sum(self._limits.evaluate_s(lane.problem) for lane in lanes)
+        return self._ask(ReadRequest(tuple(lanes), limit.rounds, limit.seconds), limit.seconds + work_s)
+
+    def ceilings(self) -> Ceilings | None:
+        try:
+            found: Ceilings = self._process.ask(CeilingsRequest(), CEILINGS_S)
+        except (ProcessDied, ProcessTimedOut):
+            self._replace_if(True)
+            return None
+        return found
 
     def close(self) -> None:
         if self._pool is not None:
@@ -150,11 +187,11 @@ class LiveMeter:
         self._process.close()
 
     def _start(self) -> Process:
-        return Process(SERVER, self._where, str(self._seed))
+        return Process(SERVER, self._where, str(self._seed), self._regime.name)
 
     def _greet(self) -> Welcome:
         try:
-            welcome: Welcome = self._process.ask(Hello(), START_TIMEOUT_S)
+            welcome: Welcome = self._process.ask(Hello(), START_S)
         except (ProcessDied, ProcessTimedOut) as error:
             self._process.close()
             raise MeterError(
@@ -194,7 +231,7 @@ class LiveMeter:
         best = self._best_speed.get(ready.problem, 0.0)
         under_way = UnderWay(ready, now())
         try:
-            self._process.send(EvaluateRequest(ready.problem, ready.config, best), self._limit_s(ready.problem))
+            self._process.send(EvaluateRequest(ready.problem, ready.config, best), self._limits.evaluate_s(ready.problem))
         except ProcessDied as died:
             self._fail(under_way, Outcome.CRASHED, str(died))
             return
@@ -204,7 +241,7 @@ class LiveMeter:
         try:
             answer: Evaluated = self._process.receive()
         except ProcessTimedOut:
-            limit = self._limit_s(under_way.ready.problem)
+            limit = self._limits.evaluate_s(under_way.ready.problem)
             self._fail(under_way, Outcome.TIMED_OUT, f"no end in {limit:.0f} s: the measuring process was replaced")
             return
         except ProcessDied as died:
@@ -215,6 +252,7 @@ class LiveMeter:
         if trial.measurement is not None:
             problem, speed = under_way.ready.problem, trial.measurement.speed or 0.0
             self._best_speed[problem] = max(speed, self._best_speed.get(problem, 0.0))
+        self._ledger.trial(under_way.ready.problem, answer.read_s, answer.round_s)
         self._replace_if(answer.fatal)
 
     def _fail(self, under_way: UnderWay, outcome: Outcome, reason: str) -> None:
@@ -229,15 +267,14 @@ class LiveMeter:
             self._process = self._start()
             self._greet()
 
-    def _ask(self, request: object, timeout_s: float) -> Raced | None:
+    def _ask(self, request: RaceRequest | ReadRequest, timeout_s: float) -> Raced:
+        """The answer; a process that is lost over it is replaced, and answers nothing but why."""
         try:
             answer: Raced = self._process.ask(request, timeout_s)
-        except (ProcessDied, ProcessTimedOut):
-            return None
+        except (ProcessDied, ProcessTimedOut) as lost:
+            answer = Raced((), str(lost), fatal=True)
+        self._replace_if(answer.fatal)
         return answer
-
-    def _limit_s(self, problem: Problem) -> float:
-        return EVALUATE_TIMEOUT_S + SECONDS_PER_TFLOP * problem.flops / 1e12
 
     def _not_compiled(self, built: Built) -> Trial:
         ready = Ready(built.job.problem, built.job.config, built.resources)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Protocol
+from typing import Protocol
 
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ...kernels.space import Space
+from ..roofline import Ceilings
 from ..trial import Environment, Race, Trial
-
-# How a live device is read (timing.py): part of a result's key, so a change there is a new protocol here.
-PROTOCOL: Final = "interleaved/1"
+from .regime import DEFAULT
 
 
 class MeterError(ValueError):
@@ -28,19 +27,33 @@ class MeterOptions:
         families: names of the families that are tried; none means all.
         jobs: compiling processes; 0 means one less than there are cores.
         seed: of the random operands.
+        regime: how busy the device is kept when it is read; a name in `REGIMES`.
+        evaluate_timeout_s: for one config, to prepare its problem, to check it and to read something a thousand times
+            slower than the peak; what the work itself may take is added.
     """
 
     families: tuple[str, ...] = ()
     jobs: int = 0
     seed: int = 0
+    regime: str = DEFAULT
+    evaluate_timeout_s: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class RaceLimit:
-    """When a race ends at the latest."""
+    """When a race ends at the latest; the seconds are those of the default regime."""
 
-    rounds: int = 40
+    rounds: int = 80
     seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """Seconds of the device for readings: those that were spent, and those that it would have taken to read every
+    candidate in as many rounds as the winner of its problem ran."""
+
+    spent_s: float
+    in_full_s: float
 
 
 class Meter(Protocol):
@@ -82,6 +95,16 @@ class Meter(Protocol):
         """Of the time since it was opened, what the device's process worked; None where no device is at work."""
         ...
 
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What one should know before the device is measured; empty when there is nothing."""
+        ...
+
+    @property
+    def spending(self) -> Spending | None:
+        """Of the device until now; None where no device is at work."""
+        ...
+
     def prefetch(self, problem: Problem) -> None:
         """Says that configs of this problem will be submitted, so that what is idle may compile some ahead."""
         ...
@@ -94,6 +117,10 @@ class Meter(Protocol):
 
     def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
         """Races `configs` against the library; None where nothing can be raced."""
+        ...
+
+    def ceilings(self) -> Ceilings | None:
+        """What the device can do at best, measured now; None where there is nothing to measure."""
         ...
 
     def close(self) -> None: ...

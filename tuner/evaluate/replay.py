@@ -50,6 +50,16 @@ class ReplayMeter:
         return None
 
     @property
+    def concerns(self) -> tuple[str, ...]:
+        """There is no device to be concerned about."""
+        return ()
+
+    @property
+    def spending(self) -> None:
+        """No device is at work."""
+        return None
+
+    @property
     def problems(self) -> tuple[Problem, ...]:
         """What was recorded; empty when one landscape stands for any."""
         return tuple(problem for problem in self._landscapes if problem is not None)
@@ -96,6 +106,9 @@ class ReplayMeter:
     def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
         """None: there is no second reading to be had of a recording."""
         return None
+
+    def ceilings(self) -> None:
+        """None: they are not in a landscape."""
 
     def close(self) -> None:
         self._waiting.clear()

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+import time
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,28 +18,46 @@ from triton.runtime.errors import OutOfResources
 
 from ...kernels.device import Device
 from ...kernels.operands import current_device
+from ..roofline import Ceilings
 from ..trial import Check, Measurement, Outcome
-from .bench import Bench
-from .health import Monitor
-from .messages import Evaluated, EvaluateRequest, Hello, Raced, RaceRequest, Welcome
-from .meter import PROTOCOL
+from .bench import Bench, Prepared, Times
+from .ceilings import measure
+from .health import Monitor, Vitals, host_concerns, strangers
+from .messages import (
+    CeilingsRequest,
+    Evaluated,
+    EvaluateRequest,
+    Hello,
+    Raced,
+    RaceRequest,
+    ReadRequest,
+    Welcome,
+)
 from .process import serve
+from .regime import DEFAULT, regime_of
+from .transfers import read_lanes
 
-_SLOW: Final = 0.5
+# Of the best speed so far: one that is slower after so many paired readings has no business in a final.
+_SLOW: Final = {1: 0.5, 2: 0.8}
 _REASON_AT_MOST: Final = 600
 
 
 class Server:
     """Answers requests about one device; whatever fails is an answer."""
 
-    def __init__(self, where: str, seed: int) -> None:
+    def __init__(self, where: str, seed: int, regime: str = DEFAULT) -> None:
         self._where = where
         self._seed = seed
+        self._regime = regime_of(regime)
+        self._vitals: Vitals | None = None
         if where == "cpu":
             self._monitor = Monitor(None)
         else:
+            before = strangers()
             torch.cuda.set_device(int(where))
-            self._monitor = Monitor(_pci_bus_id(int(where)))
+            torch.ones(1, device=f"cuda:{where}").item()
+            self._monitor = Monitor(_pci_bus_id(int(where)), before)
+            self._monitor.settle()
 
     @cached_property
     def device(self) -> Device:
@@ -49,9 +68,11 @@ class Server:
         return replace(found, sm_clock_mhz=sm, memory_clock_mhz=memory, power_limit_w=power)
 
     @cached_property
-    def _bench(self) -> Bench:
+    def bench(self) -> Bench:
         torch_device = "cpu" if self._where == "cpu" else f"cuda:{self._where}"
-        return Bench(self.device, torch_device, self._seed)
+        bench = Bench(self.device, torch_device, self._seed, self._regime)
+        bench.pace.watch = self._look
+        return bench
 
     def answer(self, request: object) -> object:
         match request:
@@ -61,37 +82,85 @@ class Server:
                 return self._evaluate(request)
             case RaceRequest():
                 return self._race(request)
+            case ReadRequest():
+                return self._read(request)
+            case CeilingsRequest():
+                return self._ceilings()
         raise TypeError(f"request {request!r} is none that a measuring process knows")
 
     def _welcome(self) -> Welcome:
         cuda = torch.version.cuda or ""
         versions = (triton.__version__, torch.__version__, cuda, self._monitor.driver(), platform.python_version())
-        return Welcome(self.device, *versions)
+        concerns = host_concerns() if self._where == "cpu" else self._monitor.concerns()
+        return Welcome(self.device, *versions, concerns)
 
     def _evaluate(self, request: EvaluateRequest) -> Evaluated:
         checks: list[Check] = []
         try:
-            prepared = self._bench.prepare(request.problem)
-            checks = self._bench.check(prepared, request.config)
+            prepared = self.bench.prepare(request.problem)
+            checks = self.bench.check(prepared, request.config)
             if not checks[-1].passed:
                 return Evaluated(Outcome.WRONG, str(checks[-1]), tuple(checks))
-            times = self._bench.time(prepared, request.config, lambda speed: speed >= _SLOW * request.best_speed)
-        except (OutOfResources, torch.OutOfMemoryError) as error:
+            before = self.bench.pace.seconds
+            times, spoilt = self._time(prepared, request)
+        except (OutOfResources, torch.OutOfMemoryError, MemoryError) as error:
             return Evaluated(Outcome.OUT_OF_RESOURCES, _line(error), tuple(checks))
         except (RuntimeError, ValueError, TypeError) as error:
             return Evaluated(Outcome.LAUNCH_FAILED, _line(error), tuple(checks), fatal=self._context_lost())
-        vitals = self._monitor.vitals()
-        clock, temperature, power = vitals.sm_clock_mhz, vitals.temperature_c, vitals.power_w
-        measurement = Measurement(times.times_us, PROTOCOL, times.reference_us, clock, temperature, power)
-        return Evaluated(Outcome.MEASURED, "", tuple(checks), measurement)
+        read_s = self.bench.pace.seconds - before
+        measurement = self._measurement(times, spoilt)
+        return Evaluated(Outcome.MEASURED, "", tuple(checks), measurement, read_s=read_s, round_s=times.round_s)
+
+    def _time(self, prepared: Prepared, request: EvaluateRequest) -> tuple[Times, tuple[str, ...]]:
+        """Readings, and what spoilt them; those that were spoilt are read a second time."""
+
+        def worth(read: int, speed: float) -> bool:
+            return speed >= _SLOW[read] * request.best_speed
+
+        self._vitals = None
+        times = self.bench.time(prepared, request.config, worth)
+        if not self._monitor.pollution():
+            return times, ()
+        return self.bench.time(prepared, request.config, worth), self._monitor.pollution()
+
+    def _look(self) -> None:
+        self._vitals = self._monitor.vitals()
+
+    def _measurement(self, times: Times, spoilt: tuple[str, ...]) -> Measurement:
+        seen = self._vitals or self._monitor.vitals()
+        return Measurement(
+            times.times_us,
+            self._regime.protocol,
+            times.reference_us,
+            sm_clock_mhz=seen.sm_clock_mhz,
+            temperature_c=seen.temperature_c,
+            power_w=seen.power_w,
+            memory_clock_mhz=seen.memory_clock_mhz,
+            throttle=seen.throttle,
+            warnings=spoilt,
+        )
 
     def _race(self, request: RaceRequest) -> Raced:
+        before = self.bench.pace.seconds
         try:
-            prepared = self._bench.prepare(request.problem)
-            times = self._bench.race(prepared, list(request.configs), request.rounds, request.seconds)
+            prepared = self.bench.prepare(request.problem)
+            times = self.bench.race(prepared, list(request.configs), request.rounds, request.seconds)
         except (OutOfResources, RuntimeError, ValueError, TypeError) as error:
             return Raced((), _line(error), fatal=self._context_lost())
-        return Raced(tuple(tuple(lane) for lane in times))
+        read_s, spoilt = self.bench.pace.seconds - before, self._monitor.pollution()
+        return Raced(tuple(tuple(lane) for lane in times), read_s=read_s, warnings=spoilt)
+
+    def _read(self, request: ReadRequest) -> Raced:
+        until = time.monotonic() + request.seconds
+        try:
+            times = read_lanes(self.bench, request.lanes, request.rounds, lambda: time.monotonic() > until)
+        except (OutOfResources, RuntimeError, ValueError, TypeError) as error:
+            return Raced((), _line(error), fatal=self._context_lost())
+        return Raced(tuple(tuple(lane) for lane in times), warnings=self._monitor.pollution())
+
+    def _ceilings(self) -> Ceilings:
+        self.bench.release()
+        return measure(self.device, "cpu" if self._where == "cpu" else f"cuda:{self._where}")
 
     def _context_lost(self) -> bool:
         """Whether CUDA still works here: an illegal access ruins the whole process."""
@@ -136,11 +205,11 @@ def _line(error: BaseException) -> str:
 
 
 def main() -> None:
-    serve(Server(sys.argv[2], int(sys.argv[3])).answer)
+    serve(Server(sys.argv[2], int(sys.argv[3]), sys.argv[4]).answer)
 
 
 if __name__ == "__main__":
     # Under its full name, so that what it sends is of the classes that the other end knows.
-    from tilewright.tuner.evaluate.server import main as served
+    from .server import main as served
 
     served()

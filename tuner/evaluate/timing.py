@@ -1,4 +1,4 @@
-"""Reading times on a device: launches in a CUDA graph over rotating operands, the library right beside."""
+"""Laps: work that is repeated and timed as one, on a GPU in a CUDA graph over rotating operands, or on the host."""
 
 from __future__ import annotations
 
@@ -12,20 +12,34 @@ import torch
 
 from ...kernels.family import Launch
 
-READINGS: Final = 7
-READING_US: Final = 1000.0
-RACE_READING_US: Final = 2000.0
 MAX_LAUNCHES: Final = 200
+Reading = Callable[[], float]
 
 
 class Lap(Protocol):
-    """Work that can be repeated and timed as one: `launches` launches."""
+    """Work that can be repeated: `launches` launches, which take about `lap_us` together."""
 
     launches: int
+    lap_us: float
 
-    def read_us(self) -> float:
-        """Runs it once; us a launch."""
+    def start(self) -> Reading:
+        """Begins it, behind what was begun before. What this gives tells the us a launch, once `wait` has returned."""
         ...
+
+    def lead(self) -> None:
+        """Begins it unread, so that a GPU is at work when a reading begins; nothing on a host, where nothing queues."""
+        ...
+
+    def wait(self) -> None:
+        """Until all that was begun has ended."""
+        ...
+
+
+def read_us(lap: Lap) -> float:
+    """Runs it once, alone; us a launch."""
+    reading = lap.start()
+    lap.wait()
+    return reading()
 
 
 @dataclass(slots=True)
@@ -34,22 +48,20 @@ class GraphLap:
 
     graph: torch.cuda.CUDAGraph
     launches: int
-    begin: torch.cuda.Event
-    end: torch.cuda.Event
+    lap_us: float = 0.0
 
-    def start(self) -> None:
-        self.begin.record()
+    def start(self) -> Reading:
+        begin, end = _event(), _event()
+        begin.record()
         self.graph.replay()
-        self.end.record()
+        end.record()
+        return lambda: float(begin.elapsed_time(end)) * 1000.0 / self.launches
 
-    def elapsed_us(self) -> float:
-        """Of the replay started last, us a launch; the device must have finished it."""
-        return float(self.begin.elapsed_time(self.end)) * 1000.0 / self.launches
+    def lead(self) -> None:
+        self.graph.replay()
 
-    def read_us(self) -> float:
-        self.start()
-        self.end.synchronize()
-        return self.elapsed_us()
+    def wait(self) -> None:
+        torch.cuda.synchronize()
 
 
 @dataclass(slots=True)
@@ -58,12 +70,20 @@ class HostLap:
 
     rotation: Sequence[Launch]
     launches: int
+    lap_us: float = 0.0
 
-    def read_us(self) -> float:
+    def start(self) -> Reading:
         started = time.perf_counter()
         for index in range(self.launches):
             self.rotation[index % len(self.rotation)]()
-        return (time.perf_counter() - started) * 1e6 / self.launches
+        elapsed_us = (time.perf_counter() - started) * 1e6 / self.launches
+        return lambda: elapsed_us
+
+    def lead(self) -> None:
+        """Nothing: it would end before a reading begins."""
+
+    def wait(self) -> None:
+        """Nothing: what was begun has ended."""
 
 
 def host_us(launch: Launch) -> float:
@@ -73,19 +93,22 @@ def host_us(launch: Launch) -> float:
     return (time.perf_counter() - started) * 1e6
 
 
-def graph_lap(rotation: Sequence[Launch], reading_us: float = READING_US) -> GraphLap:
+def graph_lap(rotation: Sequence[Launch], reading_us: float) -> GraphLap:
     """A lap on the GPU of about `reading_us`, and of at least one launch for each of the rotating operands."""
     short = _capture(rotation, len(rotation))
-    short.read_us()
-    wanted = math.ceil(reading_us / max(short.read_us(), 0.5))
-    if wanted <= 1.5 * short.launches:
-        return short
-    return _capture(rotation, min(wanted, MAX_LAUNCHES))
+    read_us(short)
+    launch_us = max(read_us(short), 0.5)
+    wanted = math.ceil(reading_us / launch_us)
+    lap = short if wanted <= 1.5 * short.launches else _capture(rotation, min(wanted, MAX_LAUNCHES))
+    lap.lap_us = launch_us * lap.launches
+    return lap
 
 
-def host_lap(rotation: Sequence[Launch], reading_us: float = READING_US) -> HostLap:
+def host_lap(rotation: Sequence[Launch], reading_us: float) -> HostLap:
     """The same on the host."""
-    return HostLap(rotation, max(1, min(MAX_LAUNCHES, math.ceil(reading_us / max(host_us(rotation[0]), 1.0)))))
+    launch_us = max(host_us(rotation[0]), 1.0)
+    launches = max(1, min(MAX_LAUNCHES, math.ceil(reading_us / launch_us)))
+    return HostLap(rotation, launches, launch_us * launches)
 
 
 def _capture(rotation: Sequence[Launch], launches: int) -> GraphLap:
@@ -93,52 +116,8 @@ def _capture(rotation: Sequence[Launch], launches: int) -> GraphLap:
     with torch.cuda.graph(graph):
         for index in range(launches):
             rotation[index % len(rotation)]()
-    return GraphLap(graph, launches, _event(), _event())
+    return GraphLap(graph, launches)
 
 
 def _event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-
-
-def warm_up(work: Lap, seconds: float) -> None:
-    """Repeats `work` for that long: clocks and caches settle by time, not by count."""
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        work.read_us()
-
-
-def read_pairs(
-    candidate: Lap, library: Lap | None, readings: int, keep_going: Callable[[float], bool]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Times of the candidate, and of the library right beside each, in alternating order.
-
-    `keep_going` is given the first pair's speed (library / candidate) and says whether more readings are worth it.
-    """
-    times: list[float] = []
-    beside: list[float] = []
-    for index in range(readings):
-        if library is None:
-            times.append(candidate.read_us())
-            continue
-        if index % 2:
-            times.append(candidate.read_us())
-            beside.append(library.read_us())
-        else:
-            beside.append(library.read_us())
-            times.append(candidate.read_us())
-        if index == 0 and not keep_going(beside[0] / times[0]):
-            break
-    return tuple(times), tuple(beside)
-
-
-def race_round(laps: Sequence[Lap], backwards: bool) -> list[float]:
-    """One time for each lap, read in turn without a pause between them; in the order given, whatever was run first."""
-    order = list(reversed(laps)) if backwards else list(laps)
-    if all(isinstance(one, GraphLap) for one in order):
-        for one in order:
-            assert isinstance(one, GraphLap)
-            one.start()
-        torch.cuda.synchronize()
-        return [one.elapsed_us() for one in laps if isinstance(one, GraphLap)]
-    read = {id(one): one.read_us() for one in order}
-    return [read[id(one)] for one in laps]

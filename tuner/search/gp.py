@@ -38,7 +38,7 @@ class GPSampler(PointSampler):
         measured = np.isfinite(history.log_us)
         if len(history.tried) + len(history.pending) < START or measured.sum() < 2:
             return self._spread(history, rng)
-        tried, values = standardized(history)
+        tried, values, _ = standardized(history)
         settings = self._settings(tried, values)
         likelihood = np.array([hyper.log_likelihood for hyper in settings])
         weights = np.exp((likelihood - likelihood.max()) / TEMPERATURE)
@@ -93,12 +93,13 @@ class GPSampler(PointSampler):
         return int(drawn[np.argmax(differing.min(1))])
 
 
-def standardized(history: History) -> tuple[NDArray[np.intp], Floats]:
-    """The trials and their log times, zero in the mean and of unit variance; failures at a high quantile of them."""
+def standardized(history: History) -> tuple[NDArray[np.intp], Floats, float]:
+    """The trials, their log times with zero mean and unit variance, and that unit; failures at a high quantile."""
     log_us = np.array(history.log_us)
     measured = np.isfinite(log_us)
     log_us[~measured] = np.quantile(log_us[measured], FAILED_QUANTILE)
-    return np.array(history.tried), (log_us - log_us.mean()) / (log_us.std() + 1e-9)
+    unit = float(log_us.std()) + 1e-9
+    return np.array(history.tried), (log_us - log_us.mean()) / unit, unit
 
 
 def expected_improvement(best: float, mean: Floats, deviation: Floats) -> Floats:

@@ -16,21 +16,21 @@ from .gp import expected_improvement, standardized
 from .history import History
 from .points import FAMILY, Points
 from .process import Features, Process, fits
+from .search import silent_study
 
 ENOUGH: Final = 10  # measured configs, fewer say nothing
 _CHUNK: Final = 4096
 
 
-def axis_importance(results: Sequence[tuple[Config, float]], axes: Space, seed: int = 0) -> dict[str, float]:
-    """The share of the variance of log time that each axis explains, the most important first.
+def axis_importance(results: Sequence[tuple[Config, float]], axes: Space) -> dict[str, float]:
+    """How much each axis matters to being among the fastest tenth, as shares of 1, the most important first.
 
-    By Optuna's evaluator, functional ANOVA over a random forest (Hutter, Hoos and Leyton-Brown, 2014). Axes of several
-    families are told apart by the axis `family`.
+    By Optuna's PED-ANOVA (Watanabe, Bansal and Hutter, 2023). Axes of several families are told apart by the axis
+    `family`. Empty with too few results to say.
 
     Args:
         results: configs with their times in us.
         axes: the space that they are of.
-        seed: of the forest.
     """
     points = Points(ConfigSpace(axes.axes, [config for config, _ in results]))
     if len(points) < ENOUGH:
@@ -38,7 +38,7 @@ def axis_importance(results: Sequence[tuple[Config, float]], axes: Space, seed: 
     varying = [column for column in range(len(points.axes)) if len(set(points.levels[:, column].tolist())) > 1]
     names = {name: points.axes[column].name for column, name in enumerate(points.distributions()) if column in varying}
     distributions = {name: one for name, one in points.distributions().items() if name in names}
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    study = silent_study(optuna.samplers.RandomSampler())
     for config, time_us in results:
         index = points.index(config)
         if index is not None:
@@ -61,7 +61,7 @@ def promise(space: Space, results: Sequence[tuple[Config, float | None]]) -> flo
     untried = np.flatnonzero(history.open)
     if not len(untried):
         return 0.0
-    tried, values = standardized(history)
+    tried, values, unit = standardized(history)
     features = Features(points)
     process = Process(features, tried, values, fits(features, tried, values)[0])
     best = float(values.min())
@@ -69,7 +69,6 @@ def promise(space: Space, results: Sequence[tuple[Config, float | None]]) -> flo
         expected_improvement(best, *process.predict(untried[start : start + _CHUNK])).max()
         for start in range(0, len(untried), _CHUNK)
     ]
-    unit = float(np.std([log_us for log_us in history.log_us if math.isfinite(log_us)]))
     return 1 - math.exp(-max(gains) * unit)
 
 

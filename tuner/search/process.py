@@ -61,14 +61,16 @@ class Features:
 
     def _value(self, column: int) -> Floats:
         width = len(self._axes[column].values)
-        return np.eye(width + 1)[self._levels[:, column] + 1] * np.sqrt(0.5)
+        one_hot: Floats = np.eye(width + 1)[self._levels[:, column] + 1]
+        return one_hot * np.sqrt(0.5)
 
     def _position(self, column: int) -> Floats:
         axis = self._axes[column]
         if not axis.ordinal:
             return self._value(column)
         levels = self._levels[:, [column]]
-        return np.where(levels == ABSENT, 0.5, levels / max(len(axis.values) - 1, 1))
+        position: Floats = np.where(levels == ABSENT, 0.5, levels / max(len(axis.values) - 1, 1))
+        return position
 
     def __len__(self) -> int:
         return len(self._axes)
@@ -76,7 +78,7 @@ class Features:
 
 def squared_distance(a: Floats, b: Floats) -> Floats:
     """[rows of a, rows of b]."""
-    square = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
+    square: Floats = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
     return np.maximum(square, 0.0)
 
 
@@ -110,7 +112,7 @@ class Process:
 
 
 def kernel(features: Features, a: NDArray[np.intp], b: NDArray[np.intp], hyper: Hyper) -> Floats:
-    apart = squared_distance(features.positions[a], features.positions[b])
+    apart: Floats = squared_distance(features.positions[a], features.positions[b])
     if hyper.hamming:
         apart += hyper.hamming / len(features) * squared_distance(features.values[a], features.values[b])
     return _matern(apart, hyper.scale)

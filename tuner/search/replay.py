@@ -7,7 +7,8 @@ import statistics
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing import get_context
 from typing import Final
 
@@ -73,7 +74,7 @@ class Summary:
     Attributes:
         good_share: the share of searches that ended at `GOOD` of the optimum or better.
         failing: the median of the evaluations that failed.
-        curve: the median fraction after each evaluation.
+        curve, low_curve: the median and the 10th percentile of the fraction after each evaluation.
     """
 
     landscape: str
@@ -84,6 +85,13 @@ class Summary:
     failing: float
     ask_ms: float
     curve: tuple[float, ...] = field(repr=False)
+    low_curve: tuple[float, ...] = field(repr=False)
+
+
+def without_libraries(landscape: Landscape) -> Landscape:
+    """What there is to search: a library, a family with no axes, is measured by every tuner and found by none."""
+    readings = {config: reading for config, reading in landscape.readings.items() if len(config)}
+    return replace(landscape, readings=readings)
 
 
 def run(landscape: Landscape, sampler: str, seed: int, options: ReplayOptions) -> Run:
@@ -117,35 +125,57 @@ def run(landscape: Landscape, sampler: str, seed: int, options: ReplayOptions) -
 
 
 def summaries(
-    landscapes: Iterable[Landscape], samplers: Sequence[str], seeds: int, options: ReplayOptions, *, jobs: int = 0
+    landscapes: Iterable[Landscape], samplers: Sequence[str], seeds: int, options: ReplayOptions, *, jobs: int = 1
 ) -> Iterator[Summary]:
     """The summary of each sampler on each landscape, `seeds` searches each, in `jobs` processes (0: one a core)."""
-    jobs = jobs or os.cpu_count() or 1
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    jobs = min(jobs or os.cpu_count() or 1, seeds)
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
+    try:
         for landscape in landscapes:
             for sampler in samplers:
-                runs = [pool.submit(run, landscape, sampler, seed, options) for seed in range(seeds)]
-                yield summarize(landscape.name, sampler, [each.result() for each in runs])
+                each = partial(_runs, landscape, sampler, options)
+                # A landscape is large and a search short: each process is sent it once, with all of its seeds.
+                shares = [range(start, seeds, jobs) for start in range(jobs)]
+                parts = pool.map(each, shares) if pool else map(each, shares)
+                yield summarize(landscape.name, sampler, [run for part in parts for run in part])
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+
+def _runs(landscape: Landscape, sampler: str, options: ReplayOptions, seeds: Sequence[int]) -> list[Run]:
+    return [run(landscape, sampler, seed, options) for seed in seeds]
 
 
 def summarize(landscape: str, sampler: str, runs: Sequence[Run]) -> Summary:
     """A space that was tried to its end holds its last fraction."""
     longest = max(len(each.fractions) for each in runs)
     table = np.array([(*each.fractions, *each.fractions[-1:] * (longest - len(each.fractions))) for each in runs])
+    curve: list[float] = np.median(table, axis=0).tolist()
+    low_curve: list[float] = np.quantile(table, 0.1, axis=0).tolist()
     return Summary(
         landscape,
         sampler,
         len(runs),
-        tuple(
-            Stop(stop, float(np.median(table[:, stop - 1])), float(np.quantile(table[:, stop - 1], 0.1)))
-            for stop in STOPS
-            if stop <= longest
-        ),
+        tuple(Stop(stop, curve[stop - 1], low_curve[stop - 1]) for stop in STOPS if stop <= longest),
         good_share=float(np.mean(table[:, -1] >= GOOD)),
         failing=statistics.median(each.failing for each in runs),
         ask_ms=statistics.median(each.ask_ms for each in runs),
-        curve=tuple(np.median(table, axis=0).tolist()),
+        curve=tuple(curve),
+        low_curve=tuple(low_curve),
     )
+
+
+def rows(found: Sequence[Summary]) -> list[list[str]]:
+    """What the replays came to, as a table of text: the head, then a row a landscape and sampler."""
+    stops = sorted({stop.evaluations for one in found for stop in one.stops})
+    head = ["landscape", "sampler", *(f"at {stop}" for stop in stops), f"share at {GOOD}", "failing", "ms an ask"]
+    table = [head]
+    for one in found:
+        at = {stop.evaluations: f"{stop.median:.3f} ({stop.low:.3f})" for stop in one.stops}
+        ends = [f"{one.good_share:.0%}", f"{one.failing:g}", f"{one.ask_ms:.1f}"]
+        table.append([one.landscape, one.sampler, *(at.get(stop, "-") for stop in stops), *ends])
+    return table
 
 
 class _Noise:

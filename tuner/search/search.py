@@ -63,7 +63,7 @@ class Search:
         self._points = Points(space)
         self._sampler = SAMPLERS[sampler](self._points, seed)
         self._distributions = self._points.distributions()
-        self._study = _silent_study(self._sampler)
+        self._study = silent_study(self._sampler)
         known = [config for config, _ in sorted(prior, key=lambda result: result[1])]
         warm = [index for config in known if (index := self._points.index(config)) is not None][:FROM_PRIOR]
         asked = [index for config in first if (index := self._points.index(config)) is not None]
@@ -132,7 +132,7 @@ class Search:
                 self.tell(config, time_us)
 
 
-def _silent_study(sampler: PointSampler) -> optuna.Study:
+def silent_study(sampler: optuna.samplers.BaseSampler) -> optuna.Study:
     """An in-memory study, made without the line that Optuna logs for it."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -14,6 +16,8 @@ T = TypeVar("T")
 MAX_WHOLE: Final = 2**31 - 1
 LARGEST: Final = sys.float_info.max
 _SHOWN: Final = 40  # characters of a value in a message
+_LONGEST: Final = 300  # characters of somebody else's message
+_LISTED: Final = 8  # options
 
 
 class DocumentError(ValueError):
@@ -36,9 +40,7 @@ class Node:
         return f"{self.name}: {self.path}" if self.path else self.name
 
     def fail(self, wanted: str) -> NoReturn:
-        shown = ascii(self.value)
-        shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
-        raise DocumentError(f"{self.where} is {shown}: {wanted}")
+        raise DocumentError(f"{self.where} is {shortened(ascii(self.value))}: {wanted}")
 
     def mapping(self) -> dict[str, Node]:
         if not isinstance(self.value, dict):
@@ -72,7 +74,8 @@ class Node:
 
     def choice(self, options: Collection[str]) -> str:
         if not isinstance(self.value, str) or self.value not in options:
-            self.fail(f"use one of {', '.join(options)}")
+            some = [_printable(option) for option in itertools.islice(options, _LISTED)]
+            self.fail(f"use one of {', '.join(some)}{', ...' if len(options) > _LISTED else ''}")
         return self.value
 
     def truth(self) -> bool:
@@ -101,7 +104,7 @@ class Node:
         except DocumentError:
             raise
         except ValueError as error:
-            raise DocumentError(f"{self.where}: {error}") from error
+            raise DocumentError(f"{self.where}: {_printable(str(error), _LONGEST)}") from error
 
 
 def parse(data: bytes, name: str) -> Node:
@@ -135,8 +138,8 @@ def require_format(root: Node, known: str, version: int) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"an object has {next(name for name in names if names.count(name) > 1)!a} twice")
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"an object has '{_printable(names.most_common(1)[0][0])}' twice")
     return found
 
 
@@ -144,5 +147,10 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _printable(name: str) -> str:
-    return ascii(name)[1:-1][:_SHOWN]
+def shortened(text: str, longest: int = _SHOWN) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def _printable(text: str, longest: int = _SHOWN) -> str:
+    """A part of a document as it may stand in a message: short, on one line, with nothing that a terminal obeys."""
+    return shortened(ascii(text)[1:-1], longest)

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The revision of `migrations/versions` that these models describe.
-SCHEMA: Final = "0001"
+SCHEMA: Final = "0002"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -148,12 +148,32 @@ class TrialRow(Base):
     sm_clock_mhz: Mapped[int | None]
     temperature_c: Mapped[int | None]
     power_w: Mapped[float | None]
+    memory_clock_mhz: Mapped[int | None]
+    throttle: Mapped[str | None]
+    warnings: Mapped[str | None]
     registers: Mapped[int | None]
     spill_bytes: Mapped[int | None]
     shared_memory_bytes: Mapped[int | None]
     compile_seconds: Mapped[float | None]
     checks: Mapped[str]
     __table_args__ = (UniqueConstraint("problem_id", "device_id", "environment_id", "config_id", "protocol"),)
+
+
+class CeilingsRow(Base):
+    """The `Ceilings` of a device."""
+
+    __tablename__ = "ceilings"
+    device_id: Mapped[int] = mapped_column(ForeignKey("devices.id"), primary_key=True, autoincrement=False)
+    measured_at: Mapped[datetime]
+    copy_gbs: Mapped[float]
+    bf16_tflops: Mapped[float | None]
+    fp16_tflops: Mapped[float | None]
+    tf32_tflops: Mapped[float | None]
+    fp32_tflops: Mapped[float | None]
+    pinned_up_gbs: Mapped[float | None]
+    pinned_down_gbs: Mapped[float | None]
+    pageable_up_gbs: Mapped[float | None]
+    pageable_down_gbs: Mapped[float | None]
 
 
 class RaceRow(Base):

@@ -12,7 +12,9 @@ from typing import Any, Final
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
+from ..roofline import Ceilings
 from ..trial import Environment, Measurement, Race, Resources, Trial
+from . import ceilings
 from .codec import axes_text, check_fields, clean, dumps
 from .protocol import Store, TrialQuery
 from .ranking import fastest
@@ -27,6 +29,7 @@ class Pack:
 
     trials: tuple[Trial, ...]
     races: tuple[Race, ...]
+    ceilings: tuple[Ceilings, ...] = ()
 
 
 def pack_of(
@@ -40,7 +43,8 @@ def pack_of(
     """
     chosen = problems or store.problems()
     trials = [trial for problem in chosen for trial in _trials(store, problem, device, top)]
-    return Pack(tuple(trials), tuple(race for problem in chosen for race in store.races(problem, device)))
+    races = tuple(race for problem in chosen for race in store.races(problem, device))
+    return Pack(tuple(trials), races, tuple(store.ceilings(device)))
 
 
 def _trials(store: Store, problem: Problem, device: str | None, top: int | None) -> Iterable[Trial]:
@@ -52,7 +56,7 @@ def _trials(store: Store, problem: Problem, device: str | None, top: int | None)
 
 def write_pack(pack: Pack) -> str:
     """The one text of these results: sorted, a line each, so that two packs can be compared and merged as text."""
-    used = {trial.device for trial in pack.trials} | {race.device for race in pack.races}
+    used = {one.device for results in (pack.trials, pack.races, pack.ceilings) for one in results}
     devices = {device_name(one): dumps(value_fields(one)) for one in used}
     made = [trial.environment for trial in pack.trials]
     made += [lane.environment for race in pack.races for lane in race.lanes]
@@ -64,6 +68,7 @@ def write_pack(pack: Pack) -> str:
     parts = [
         f'"format":{dumps(FORMAT)}',
         f'"version":{VERSION}',
+        f'"ceilings":{block("[]", (dumps(_ceilings_fields(one)) for one in sorted(pack.ceilings, key=_device_name)))}',
         f'"devices":{block("{}", (f"{dumps(name)}:{fields}" for name, fields in sorted(devices.items())))}',
         f'"environments":{block("{}", (f"{dumps(name)}:{fields}" for name, fields in sorted(environments.items())))}',
         f'"races":{block("[]", (dumps(race_fields(race)) for race in races))}',
@@ -116,6 +121,14 @@ def race_fields(race: Race) -> dict[str, Any]:
     }
 
 
+def _ceilings_fields(found: Ceilings) -> dict[str, Any]:
+    return {"device": _device_name(found), "measured_at": instant_text(found.measured_at), **ceilings.fields(found)}
+
+
+def _device_name(found: Ceilings) -> str:
+    return device_name(found.device)
+
+
 def value_fields(value: Problem | Device | Environment) -> dict[str, Any]:
     return dataclasses.asdict(value)
 
@@ -139,6 +152,9 @@ def _measurement_fields(read: Measurement | None) -> dict[str, Any] | None:
         "sm_clock_mhz": read.sm_clock_mhz,
         "temperature_c": read.temperature_c,
         "power_w": None if read.power_w is None else float(read.power_w),
+        "memory_clock_mhz": read.memory_clock_mhz,
+        "throttle": [clean(reason) for reason in read.throttle],
+        "warnings": [clean(warning) for warning in read.warnings],
     }
 
 

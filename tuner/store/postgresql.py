@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from .migrate import migrate, schema_of
 from .models import SCHEMA
@@ -26,10 +26,11 @@ def open_url(url: str, readonly: bool) -> Store:
         address = address.set(drivername=_DRIVER) if address.drivername == "postgresql" else address
         options = {"options": "-c default_transaction_read_only=on"} if readonly else {}
         engine = create_engine(address, connect_args=options, pool_pre_ping=True)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise StoreError(f"{url.partition('@')[2] or url} is no PostgreSQL address: {error}") from error
     except ModuleNotFoundError as error:
         raise StoreError(f"PostgreSQL needs {error.name}: run pip install 'tilewright[postgresql]'") from error
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
+        shown = f"{_DRIVER}://...@{url.rpartition('@')[2]}" if "@" in url else url
+        raise StoreError(f"{shown} is no PostgreSQL address: write {_DRIVER}://user@host:port/database") from error
     name = address.render_as_string(hide_password=True)
     try:
         found = _bring_up(engine, name, readonly)

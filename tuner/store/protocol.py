@@ -11,6 +11,7 @@ from typing import Literal, Protocol, Self
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
+from ..roofline import Ceilings
 from ..trial import Environment, Outcome, Race, Trial
 
 
@@ -88,7 +89,11 @@ class Store(Protocol):
         """Keeps a race. A race is known by problem, device, protocol and start: the same again changes nothing."""
         ...
 
-    def add_all(self, trials: Iterable[Trial], races: Iterable[Race] = ()) -> None:
+    def add_ceilings(self, ceilings: Ceilings) -> None:
+        """Keeps what a device can do at best; of two measurements of one device the newer stands."""
+        ...
+
+    def add_all(self, trials: Iterable[Trial], races: Iterable[Race] = (), ceilings: Iterable[Ceilings] = ()) -> None:
         """Keeps all of them, or none, in one transaction."""
         ...
 
@@ -108,8 +113,16 @@ class Store(Protocol):
         """Every device with a trial or a race, by name."""
         ...
 
+    def by_protocol(self, protocol: str) -> Store:
+        """This store, of whose times only those are seen that were read by a protocol. It is closed with this one."""
+        ...
+
     def holdings(self) -> list[Holding]:
         """How much there is of each device, by the device's name."""
+        ...
+
+    def ceilings(self, device: str | None = None) -> list[Ceilings]:
+        """The ceilings of the devices of that name, or of all, the newest first."""
         ...
 
     def environments(self, problem: Problem | None = None, device: str | None = None) -> list[Environment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -14,6 +14,8 @@ from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ..ratio import is_tie, paired_ratio
+from ..referee import lane_ratio
+from ..roofline import roofline_us
 from ..trial import Environment, Lane, Measurement, Outcome, Race, Ratio, Trial
 from .protocol import Store, StoreError, TrialQuery
 from .stale import Today, staleness
@@ -43,6 +45,7 @@ class Ranked:
         raced: whether finalists ran against one another; if not, the config was timed apart from the others.
         stale: what differs from today's toolchain; empty when nothing does.
         environment, protocol, device, measured_at: how, on what and when.
+        roofline_us: the least time that the device's measured rates leave; None when they are not stored.
     """
 
     config: Config
@@ -57,10 +60,16 @@ class Ranked:
     device: Device
     protocol: str
     measured_at: datetime
+    roofline_us: float | None = None
 
     @property
     def tflops(self) -> float:
         return self.problem.flops / self.median_us / 1e6
+
+    @property
+    def of_roofline(self) -> float | None:
+        """How near it comes to what the device can do: 1 is as fast as its measured rates allow."""
+        return self.roofline_us / self.median_us if self.roofline_us is not None else None
 
     @property
     def is_tie(self) -> bool:
@@ -101,7 +110,9 @@ def ranking(
             standings[result.config] = rank, result
     ordered = sorted(standings.values(), key=lambda standing: (standing[0], str(standing[1].config)))
     sound = (result for _, result in ordered if not _failed_since(store, result))
-    return list(itertools.islice(sound, count))
+    ceilings = next(iter(store.ceilings(device)), None)
+    least_us = roofline_us(problem, ceilings)
+    return [replace(result, roofline_us=least_us) for result in itertools.islice(sound, count)]
 
 
 def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterator[tuple[_Rank, Ranked]]:
@@ -125,14 +136,6 @@ def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterato
                 measured_at=race.started_at,
             )
             yield (bool(stale), age, -ratio.median if ratio else median_us), result
-
-
-def lane_ratio(race: Race, lane: Lane) -> Ratio | None:
-    """A lane against the race's reference; exactly 1 for the reference, None when that did not run."""
-    if lane.config == race.reference:
-        return Ratio(1.0, 1.0, 1.0)
-    reference = race.lane(race.reference)
-    return paired_ratio(lane.times_us, reference.times_us, race.confidence) if reference else None
 
 
 def _at_one_clock_us(race: Race, lane: Lane, ratio: Ratio | None) -> float:

@@ -11,7 +11,9 @@ from sqlalchemy import Connection, Row, Select, distinct, func, select
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
+from ..roofline import Ceilings
 from ..trial import Environment, Lane, Measurement, Outcome, Race, Resources, Trial
+from . import ceilings
 from .codec import checks_of, config_of, notes_of, times_of
 from .models import ConfigRow, DeviceRow, LaneRow, RaceRow, TrialRow, table
 from .protocol import Holding, TrialQuery
@@ -61,12 +63,16 @@ class Reader:
         ]
         return found[::-1] if query.order == "time" else found
 
-    def races(self, problem: Problem | None, device: str | None, limit: int | None) -> list[Race]:
+    def races(
+        self, problem: Problem | None, device: str | None, limit: int | None, protocol: str | None = None
+    ) -> list[Race]:
         statement = select(table(RaceRow)).order_by(RaceRow.started_at.desc(), RaceRow.id.desc()).limit(limit)
         if problem is not None:
             statement = statement.where(RaceRow.problem_id == _id_of(problem))
         if device is not None:
             statement = statement.where(RaceRow.device_id.in_(_named(device)))
+        if protocol is not None:
+            statement = statement.where(RaceRow.protocol == protocol)
         rows = self.connection.execute(statement).all()
         lanes = self._lanes([row.id for row in rows])
         problems = self.values(Problem, (row.problem_id for row in rows))
@@ -103,6 +109,11 @@ class Reader:
             problems, count, measured, latest = of_trials.get(id_, (0, 0, 0, None))
             found.append(Holding(device, problems, count, measured, of_races.get(id_, 0), latest))
         return found
+
+    def ceilings(self, device: str | None) -> list[Ceilings]:
+        rows = self.connection.execute(ceilings.newest(device)).all()
+        devices = self.values(Device, (row.device_id for row in rows))
+        return [ceilings.of_row(row, devices[row.device_id]) for row in rows]
 
     def environments(self, problem: Problem | None, device: str | None) -> list[Environment]:
         """Of the trials, or of all when neither is given."""
@@ -188,6 +199,9 @@ def _measurement(row: Row[Any]) -> Measurement | None:
         sm_clock_mhz=row.sm_clock_mhz,
         temperature_c=row.temperature_c,
         power_w=row.power_w,
+        memory_clock_mhz=row.memory_clock_mhz,
+        throttle=notes_of(row.throttle or "[]"),
+        warnings=notes_of(row.warnings or "[]"),
     )
 
 

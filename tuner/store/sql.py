@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -13,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ...kernels.device import Device
 from ...kernels.problem import Problem
-from ..trial import Environment, Race, Trial
+from ..roofline import Ceilings
+from ..trial import Environment, Outcome, Race, Trial
 from .protocol import Holding, StoreError, TrialQuery
 from .reading import Reader
 from .writing import Named, Writer, in_order
@@ -45,6 +48,7 @@ class SqlStore:
         self._engine = engine
         self._explain = explain
         self._passes = passes
+        self._protocol: str | None = None
         self._ids: dict[Named, int] = {}
         self._values: dict[tuple[type, int], Named] = {}
 
@@ -54,25 +58,37 @@ class SqlStore:
     def add_race(self, race: Race) -> None:
         self.add_all([], [race])
 
-    def add_all(self, trials: Iterable[Trial], races: Iterable[Race] = ()) -> None:
-        ordered, kept_races = in_order(trials), list(races)
+    def add_ceilings(self, ceilings: Ceilings) -> None:
+        self.add_all([], [], [ceilings])
+
+    def add_all(self, trials: Iterable[Trial], races: Iterable[Race] = (), ceilings: Iterable[Ceilings] = ()) -> None:
+        ordered, kept_races, kept_ceilings = in_order(trials), list(races), list(ceilings)
 
         def write(connection: Connection) -> dict[Named, int]:
             writer = Writer(connection, self._ids)
             writer.trials(ordered)
             for race in kept_races:
                 writer.race(race)
+            for one in kept_ceilings:
+                writer.ceilings(one)
             return writer.fresh
 
         self._ids.update(self._run(write, writes=True))
 
     def trials(self, query: TrialQuery = TrialQuery()) -> list[Trial]:  # noqa: B008 (frozen)
+        if self._protocol is not None and query.outcome is Outcome.MEASURED:  # a failure has no protocol
+            query = replace(query, protocol=self._protocol)
         return self._read(lambda reader: reader.trials(query))
 
     def races(
         self, problem: Problem | None = None, device: str | None = None, *, limit: int | None = None
     ) -> list[Race]:
-        return self._read(lambda reader: reader.races(problem, device, limit))
+        return self._read(lambda reader: reader.races(problem, device, limit, self._protocol))
+
+    def by_protocol(self, protocol: str) -> Self:
+        narrowed = copy.copy(self)
+        narrowed._protocol = protocol
+        return narrowed
 
     def problems(self) -> list[Problem]:
         return sorted(self._read(lambda reader: reader.all(Problem)))
@@ -83,6 +99,9 @@ class SqlStore:
     def holdings(self) -> list[Holding]:
         found = self._read(lambda reader: reader.holdings())
         return sorted(found, key=lambda holding: (holding.device.name, holding.device.arch))
+
+    def ceilings(self, device: str | None = None) -> list[Ceilings]:
+        return self._read(lambda reader: reader.ceilings(device))
 
     def environments(self, problem: Problem | None = None, device: str | None = None) -> list[Environment]:
         return self._read(lambda reader: reader.environments(problem, device))

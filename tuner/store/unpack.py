@@ -12,7 +12,9 @@ from ...kernels.device import Device
 from ...kernels.families import FAMILIES
 from ...kernels.family import Family
 from ...kernels.problem import DTYPES, LAYOUTS, MAX_EXTENT, OUT_DTYPES, Problem
+from ..roofline import Ceilings
 from ..trial import Check, Environment, Lane, Measurement, Outcome, Race, Resources, Trial
+from .ceilings import RATES, read_rates
 from .codec import axes_text, check_of, require_storable, require_storable_race
 from .document import LARGEST, DocumentError, Node, parse, require_format
 from .pack import FORMAT, VERSION, Pack
@@ -43,14 +45,15 @@ def read_pack(
     """
     root = parse(data, name)
     require_format(root, FORMAT, VERSION)
-    fields = root.fields("format", "version", "devices", "environments", "races", "trials")
+    fields = root.fields("format", "version", "devices", "environments", "races", "trials", "ceilings")
     known = Names(
         {key: read_device(node, devices) for key, node in fields["devices"].mapping().items()},
         {key: read_environment(node) for key, node in fields["environments"].mapping().items()},
         families,
     )
     trials = tuple(known.trial(node) for node in fields["trials"].items())
-    return Pack(trials, tuple(known.race(node) for node in fields["races"].items()))
+    races = tuple(known.race(node) for node in fields["races"].items())
+    return Pack(trials, races, tuple(known.ceilings(node) for node in fields["ceilings"].items()))
 
 
 class Names:
@@ -100,6 +103,15 @@ class Names:
         for lane in race.lanes:
             _require_possible(node, race.problem, min(lane.times_us))
         return race
+
+    def ceilings(self, node: Node) -> Ceilings:
+        fields = node.fields("device", "measured_at", *RATES)
+        device, measured_at = self.device(fields["device"]), read_instant(fields["measured_at"])
+        rates = read_rates(fields)
+        copy_gbs = rates.pop("copy_gbs")
+        if copy_gbs is None:
+            fields["copy_gbs"].fail("every device copies memory")
+        return Ceilings(device, measured_at, copy_gbs, **rates)
 
     def lane(self, node: Node) -> Lane:
         fields = node.fields("family", "axes", "environment", "times_us")
@@ -171,7 +183,10 @@ def _axis_value(node: Node) -> AxisValue:
 
 
 def _measurement(node: Node) -> Measurement:
-    fields = node.fields("times_us", "reference_us", "protocol", "sm_clock_mhz", "temperature_c", "power_w")
+    fields = node.fields(
+        *("times_us", "reference_us", "protocol", "sm_clock_mhz", "temperature_c", "power_w"),
+        *("memory_clock_mhz", "throttle", "warnings"),
+    )
     return Measurement(
         _times(fields["times_us"]),
         fields["protocol"].text(),
@@ -179,6 +194,9 @@ def _measurement(node: Node) -> Measurement:
         sm_clock_mhz=fields["sm_clock_mhz"].optional(Node.whole),
         temperature_c=fields["temperature_c"].optional(lambda field: field.whole(-273, 1000)),
         power_w=fields["power_w"].optional(lambda field: field.number(0, 1e6)),
+        memory_clock_mhz=fields["memory_clock_mhz"].optional(Node.whole),
+        throttle=tuple(reason.text() for reason in fields["throttle"].items()),
+        warnings=tuple(warning.text() for warning in fields["warnings"].items()),
     )
 
 

@@ -14,7 +14,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
+from ..roofline import Ceilings
 from ..trial import Environment, Outcome, Race, Resources, Trial
+from . import ceilings
 from .codec import axes_text, checks_text, clean, dumps, plain, require_storable, require_storable_race, times_text
 from .models import (
     Base,
@@ -85,6 +87,13 @@ class Writer:
             for position, lane in enumerate(race.lanes)
         ]
         self.connection.execute(insert(table(LaneRow)), lanes)
+
+    def ceilings(self, found: Ceilings) -> None:
+        """Inserts a device's ceilings; newer ones that are there stand."""
+        ceilings.require_storable(found)
+        self.connection.execute(
+            ceilings.upsert(_INSERT[self._dialect]), ceilings.columns(found, self._id(found.device))
+        )
 
     def _id(self, value: Named) -> int:
         found = self._known.get(value) or self.fresh.get(value)
@@ -164,6 +173,9 @@ def _measurement_columns(trial: Trial) -> dict[str, Any]:
         "sm_clock_mhz": read.sm_clock_mhz if read else None,
         "temperature_c": read.temperature_c if read else None,
         "power_w": read.power_w if read else None,
+        "memory_clock_mhz": read.memory_clock_mhz if read else None,
+        "throttle": dumps(list(read.throttle)) if read and read.throttle else None,
+        "warnings": dumps(list(read.warnings)) if read and read.warnings else None,
     }
 
 

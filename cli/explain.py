@@ -1,0 +1,46 @@
+"""`tilewright explain`: what limited a problem's space, which axes mattered, what may be left."""
+
+from __future__ import annotations
+
+import click
+
+from ..kernels.problem import Problem
+from .options import NumbersMayBeNegative, db_option, json_option, problem_options
+
+
+@click.command(cls=NumbersMayBeNegative)
+@problem_options
+@click.option("--device", help="The name of a device with results, or an arch as sm90.  [default: the latest]")
+@db_option
+@json_option
+def explain(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json: bool) -> None:
+    """Say what limited the space of a problem, which axes mattered, and whether something better may be left.
+
+    \b
+    Example:
+      tilewright explain 512 4096 4096
+    """
+    from ..kernels.device import ARCHES, nominal
+    from ..tuner.explain import explain as explain_one
+    from ..tuner.store import open_store
+    from ..tuner.store.query import latest_device
+    from . import present
+
+    if not problems:
+        raise click.UsageError("name a problem, as in `tilewright explain 512 4096 4096`")
+    with open_store(db, readonly=True) as store:
+        known = {one.name: one for one in store.devices()}
+        explanations = []
+        for problem in problems:
+            name = device or latest_device(store, problem)
+            if name is None or (name not in known and name not in ARCHES):
+                raise click.ClickException(
+                    f"{problem} was tried on no device {device or ''}: name one with --device: "
+                    f"{', '.join((*known, *ARCHES))}"
+                )
+            explanations.append(explain_one(problem, known.get(name) or nominal(name), store))
+    if as_json:
+        present.print_json(explanations)
+        return
+    for explanation in explanations:
+        present.print_explanation(explanation)

@@ -1,0 +1,177 @@
+"""Every family compiles for several GPUs on a machine without one, to the shared memory that its constraint predicts."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tilewright.kernels.access import Accesses
+from tilewright.kernels.config import Config
+from tilewright.kernels.device import Device, nominal
+from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.families.limits import result_bytes
+from tilewright.kernels.family import Family
+from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
+from tilewright.tuner.evaluate.compiler import Built, Job, compile_all
+
+SHAPES: Final = (
+    (4096, 4096, 4096),
+    (1, 4096, 4096),
+    (197, 331, 259),
+    (128, 4096, 1000),
+    (255, 512, 512),
+    (16, 77, 4096),
+)
+KERNELS: Final = {name: family for name, family in FAMILIES.items() if not family.is_library}
+TARGETS: Final = [
+    (arch, name)
+    for arch in ("sm80", "sm90", "sm100")
+    for name, family in KERNELS.items()
+    if family.space(Problem(256, 256, 256), nominal(arch))
+]
+# bf16 nt with no row on 16 bytes: the addresses of a tile of 128 x 128, one an element, are two too many a thread.
+SPILLED_BYTES_AT_MOST: Final = 8
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compilation cache of this test's own: what is found in it was compiled here."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def problems(number: int) -> Iterator[Problem]:
+    """One for each dtype and layout, in shapes that go round; `number` shifts them."""
+    for index, (dtype, layout) in enumerate(itertools.product(DTYPES, LAYOUTS)):
+        m, n, k = SHAPES[(index + number) % len(SHAPES)]
+        yield Problem(m, n, k, dtype, layout, ("", "fp32")[index % 3 == 0])
+
+
+def tried(family: Family, device: Device, problem: Problem, chance: random.Random, count: int) -> list[Config]:
+    """Some of the valid configs of a problem, drawn, and its first default."""
+    space = family.space(problem, device)
+    valid = list(space)
+    drawn = chance.sample(valid, min(count, len(valid)))
+    return list(dict.fromkeys((*drawn, *(one for one in family.defaults(problem, device)[:1] if one in space))))
+
+
+def deviation(built: Built, device: Device) -> str:
+    """How a compiled config is not as it should be; empty when it is.
+
+    The tile of D leaves through the memory of the loads. Where that is smaller, the compiler may take as much as the
+    tile: in the dtype of D, or in fp32 where partial sums are exchanged.
+    """
+    problem, config = built.job.problem, built.job.config
+    where = f"{problem} {config}"
+    if built.reason or built.resources is None:
+        return f"{where}: {built.reason}"
+    limit = next(one for one in FAMILIES[config.family].constraints if one.name == "shared_memory")
+    predicted, compiled = limit.amount(problem, device, config), built.resources.shared_memory_bytes
+    tile = result_bytes(problem, config)
+    if "split" in config:
+        tile = 4 * config.number("block_m") * config.number("block_n")
+    if predicted == compiled or predicted < compiled <= tile:
+        return ""
+    return f"{where}: {compiled} bytes of shared memory; predicted are {predicted:g}, and the tile of D takes {tile}"
+
+
+@pytest.mark.parametrize(("arch", "name"), TARGETS)
+def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
+    family, device = FAMILIES[name], nominal(arch)
+    chance = random.Random(f"{arch} {name}")
+    jobs = [
+        Job(problem, config)
+        for problem in problems(chance.randrange(len(SHAPES)))
+        for config in tried(family, device, problem, chance, 1)[: 1 if DTYPES[problem.dtype].bytes == 4 else 2]
+    ]
+    assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("arch", "name"), TARGETS)
+def test_a_large_sample_compiles_as_predicted(arch: str, name: str) -> None:
+    family, device = FAMILIES[name], nominal(arch)
+    chance = random.Random(f"{arch} {name} large")
+    jobs = [
+        Job(problem, config)
+        for number in range(len(SHAPES))
+        for problem in problems(number)
+        for config in tried(family, device, problem, chance, 3)
+    ]
+    assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_no_default_spills(name: str) -> None:
+    """On sm90, in bf16."""
+    family, device = FAMILIES[name], nominal("sm90")
+    jobs = [
+        Job(problem, config)
+        for shape, layout in (((4096, 4096, 4096), "nt"), ((1, 4096, 4096), "nn"), ((197, 331, 259), "nt"))
+        for problem in [Problem(*shape, layout=layout)]
+        for config in family.defaults(problem, device)
+        if config in family.space(problem, device)
+    ]
+    built = compile_all(device, jobs)
+    spilled = {one.job.config: one.resources.spill_bytes for one in built if one.resources is not None}
+    assert len(spilled) > 1
+    assert max(spilled.values()) <= SPILLED_BYTES_AT_MOST
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_binary_serves_every_shape(name: str, layout: str, dtype: str) -> None:
+    """Of an alignment: only whether the extent that a matrix is stored along fills vectors of 16 bytes is compiled in."""
+    family, device = FAMILIES[name], nominal("sm90")
+    assert family.binary is not None
+    # Extents that no matrix is stored along do not count: m, where A is stored in rows, n never, k where neither is.
+    any_m = (1, 16, 17, 4096) if layout[0] == "n" else (16, 512, 4096)
+    any_k = (16, 512, 4096) if layout != "tn" else (1, 16, 513)
+    keys = set()
+    for m, n, k in itertools.product(any_m, (16, 528, 8192), any_k):
+        problem = Problem(m, n, k, dtype, layout)
+        for config in run_time_variants(family):
+            keys.add(family.binary(problem, device, config, Accesses.dense(problem)).key)
+    assert len(keys) == (2 if "programs_per_sm" in {axis.name for axis in family.axes} else 1)
+
+
+def run_time_variants(family: Family) -> Iterator[Config]:
+    """Configs that differ in nothing that is compiled in, but for whether programs stay."""
+    run_time = {"group_m", "split", "programs_per_sm"}
+    for values in itertools.product(*(axis.values if axis.name in run_time else axis.values[-1:] for axis in family.axes)):
+        yield Config.of(family.name, dict(zip((axis.name for axis in family.axes), values, strict=True)))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_what_is_not_aligned_is_compiled_anew(name: str) -> None:
+    """And for each dtype and layout: else one kernel would be launched on another one's memory."""
+    family, device = FAMILIES[name], nominal("sm90")
+    assert family.binary is not None
+    config = next(run_time_variants(family))
+    different = [Problem(512, 512, 512, dtype, layout) for dtype in DTYPES for layout in LAYOUTS]
+    keys = {family.binary(problem, device, config, Accesses.dense(problem)).key for problem in different}
+    assert len(keys) == len(different)
+    if family.space(Problem(512, 512, 513), device):  # it takes such memory at all
+        ragged = Problem(512, 512, 513)
+        aligned = Accesses.dense(Problem(512, 512, 512))
+        assert family.binary(ragged, device, config, Accesses.dense(ragged)).key not in keys
+        assert family.binary(ragged, device, config, aligned).key in keys
+
+
+def test_one_row_needs_no_compilation_of_its_own(cache: Path) -> None:
+    """Triton would compile in that an integer is 1: 95 s in place of 2 s were seen for a decode shape."""
+    device = nominal("sm90")
+    first = [config for family in KERNELS.values() for config in family.defaults(Problem(1, 512, 512), device)[:1]]
+    compile_all(device, [Job(Problem(4096, 512, 512), config) for config in first])
+    before = sorted(path.name for path in cache.rglob("*.cubin"))
+    assert len(before) == len(KERNELS)
+    built = compile_all(device, [Job(Problem(1, 512, 512), config) for config in first])
+    assert [one.reason for one in built] == [""] * len(KERNELS)
+    assert sorted(path.name for path in cache.rglob("*.cubin")) == before

@@ -1,0 +1,95 @@
+"""The process learns what a space is like, and the sampler goes where that says."""
+
+from __future__ import annotations
+
+import statistics
+
+import numpy as np
+import pytest
+
+from tilewright.kernels.config import Config
+from tilewright.tuner.landscape import Landscape
+from tilewright.tuner.search import Search
+from tilewright.tuner.search.gp import expected_improvement
+from tilewright.tuner.search.points import Points
+from tilewright.tuner.search.process import Features, Hyper, Process, fits, kernel
+from tilewright.tuner.search.replay import ReplayOptions, run
+
+from .spaces import bowl, bowl_landscape, bowl_us
+
+SETTING = Hyper(scale=0.4, hamming=0.1, noise=1e-4, log_likelihood=0.0)
+
+
+def test_the_process_passes_through_its_trials_and_doubts_what_is_far() -> None:
+    points = Points(bowl())
+    tried = np.arange(0, 400, 7)
+    values = np.sin(tried / 50)
+    process = Process(Features(points), tried, values, SETTING)
+    mean, deviation = process.predict(tried)
+    assert mean == pytest.approx(values, abs=0.02)
+    _, elsewhere = process.predict(np.arange(900, 1000))
+    assert deviation.max() < elsewhere.min()
+
+
+def test_another_family_is_farther_than_any_step_on_an_axis() -> None:
+    points = Points(bowl())
+    shared = {"m": 64, "n": 64, "warps": 4}
+    one, near, other = (
+        points.index(config)
+        for config in (
+            Config.of("plain", shared, order="row"),
+            Config.of("plain", shared, order="row").replace(m=128),
+            Config.of("split", shared, split=1),
+        )
+    )
+    like = kernel(Features(points), np.array([one]), np.array([near, other]), SETTING)
+    assert like[0, 0] > like[0, 1] > 0
+
+
+def test_the_likeliest_setting_tells_smooth_from_rough() -> None:
+    points = Points(bowl())
+    draws = np.random.default_rng(0)
+    tried = draws.choice(len(points), 80, replace=False)
+    smooth = points.levels[tried, 1] / 5.0 + points.levels[tried, 2] / 5.0
+    settings = [fits(Features(points), tried, values - values.mean())[0] for values in (smooth, draws.normal(size=80))]
+    assert settings[0].scale > settings[1].scale or settings[0].noise < settings[1].noise
+
+
+def test_expected_improvement_is_that_of_many_draws() -> None:
+    mean, deviation = np.array([-1.0, 0.0, 0.5]), np.array([0.1, 1.0, 2.0])
+    draws = np.random.default_rng(0).normal(mean, deviation, size=(200_000, 3))
+    expected = np.maximum(0.2 - draws, 0).mean(0)
+    assert expected_improvement(0.2, mean, deviation) == pytest.approx(expected, rel=0.02)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_it_finds_the_best_of_1008_in_50_evaluations(batch: int) -> None:
+    best = min(time_us for config in bowl() if (time_us := bowl_us(config)))
+    found = []
+    for seed in range(5):
+        search = Search(bowl(), sampler="gp", seed=seed)
+        times: list[float] = []
+        for _ in range(48 // batch):
+            asked = [config for _ in range(batch) if (config := search.ask()) is not None]
+            for config in asked:
+                time_us = bowl_us(config)
+                search.tell(config, time_us)
+                times += [time_us] if time_us else []
+        found.append(best / min(times))
+    assert statistics.median(found) == 1.0
+
+
+def test_it_learns_to_avoid_what_fails() -> None:
+    landscape: Landscape = bowl_landscape()
+    failing = {
+        sampler: statistics.median(run(landscape, sampler, seed, ReplayOptions(60)).failing for seed in range(5))
+        for sampler in ("gp", "random")
+    }
+    assert failing["gp"] < failing["random"] / 2
+
+
+def test_a_long_history_is_thinned_out() -> None:
+    space = list(bowl())
+    search = Search(bowl(), sampler="gp")
+    search.refill([(config, bowl_us(config)) for config in space[:700]])
+    assert search.ask() in space[700:]

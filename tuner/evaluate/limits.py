@@ -1,0 +1,34 @@
+"""How long a measuring process may take to answer, before it is taken for hung and replaced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ...kernels.problem import Problem
+from ..referee import MINIMUM
+from .meter import RaceLimit
+from .regime import Regime
+
+START_S: Final = 180.0
+CEILINGS_S: Final = 120.0
+SECONDS_PER_TFLOP: Final = 2.0  # of something a thousand times slower than the peak
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one meter: `small_s` is for a config of a small problem in a regime without load and rest."""
+
+    small_s: float
+    regime: Regime
+
+    def evaluate_s(self, problem: Problem) -> float:
+        """Of one config, checked and timed, twice when its readings were spoilt."""
+        readings = 4 * self.regime.readings * self.regime.cost_s(0.0)
+        return self.small_s + 2 * self.regime.load_s + readings + SECONDS_PER_TFLOP * problem.flops / 1e12
+
+    def race_s(self, problem: Problem, racers: int, limit: RaceLimit) -> float:
+        """Of a race, which lasts some rounds even when its time is up before."""
+        at_least = MINIMUM * racers * self.regime.cost_s(0.0)
+        seconds = limit.seconds * self.regime.patience
+        return self.regime.race_load_s + seconds + at_least + self.evaluate_s(problem)

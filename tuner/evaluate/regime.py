@@ -1,0 +1,77 @@
+"""Regimes: how busy a device is kept when it is read. Part of a protocol's name, and so of a result's key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """What a device does before and while it is read.
+
+    Attributes:
+        summary: for people.
+        rest_s: idle before each reading.
+        load_s, race_load_s: of load without a pause before the readings of a config, and before a race.
+        settle_us: work of the same kernel before each reading, itself not read.
+        reading_us, race_reading_us: at least so much work is one reading.
+        readings: of a config in a search, each beside one of the library.
+        patience: how many times as long as in the default regime a race may take.
+    """
+
+    name: str
+    summary: str
+    rest_s: float = 0.0
+    load_s: float = 0.0
+    race_load_s: float = 0.0
+    settle_us: float = 0.0
+    reading_us: float = 1000.0
+    race_reading_us: float = 1000.0
+    readings: int = 7
+    patience: float = 1.0
+
+    @property
+    def protocol(self) -> str:
+        """The name that a measurement bears; a change of how times are read is another number."""
+        return f"{self.name}/1"
+
+    def cost_s(self, lap_us: float) -> float:
+        """Of one reading of a race, of work that takes `lap_us` at the least."""
+        return self.rest_s + (self.settle_us + max(self.race_reading_us, lap_us)) * 1e-6
+
+
+# A load makes an H200 dip by a tenth from 0.3 to 0.6 s after it begins; a race waits until that is past.
+REGIMES: Final = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            Regime("interleaved", "in turn without a pause, all at one clock", race_load_s=0.7),
+            Regime("burst", "2 ms of work after 15 ms of idle, at the boost clock", rest_s=0.015, patience=5.0),
+            Regime(
+                "sustained",
+                "after a second of load, at the clock that the power cap leaves",
+                load_s=1.0,
+                race_load_s=1.0,
+                settle_us=30_000.0,
+                reading_us=20_000.0,
+                race_reading_us=20_000.0,
+                readings=5,
+                patience=6.0,
+            ),
+        )
+    }
+)
+DEFAULT: Final = "interleaved"
+
+
+def regime_of(name: str) -> Regime:
+    """The regime of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in REGIMES:
+        raise ValueError(f"regime {name!r} is not known: use one of {', '.join(REGIMES)}")
+    return REGIMES[name]
