@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 @click.option("--device", help="The name of the device that it was measured on.  [default: the latest]")
 @click.option("--exact", is_flag=True, help="No answer from a near problem.")
 @click.option("--runners-up", type=click.IntRange(0), default=5, show_default=True, help="How many to show.")
+@click.option("--regime", metavar="NAME", help="Only what was measured so: interleaved, burst, sustained.")
 @db_option
 @json_option
-def best(
-    *, problems: tuple[Problem, ...], device: str | None, exact: bool, runners_up: int, db: str, as_json: bool
-) -> None:
+def best(*, problems: tuple[Problem, ...], regime: str | None, exact: bool, db: str, as_json: bool, **how: Any) -> None:
     """Show the fastest known config and its runners-up.
 
-    The ratio is against cuBLAS, paired round by round: 1.03 is 3% faster. A problem that was never measured is answered
-    by the nearest one that was. With no problem named, every stored one is shown.
+    The ratio is against cuBLAS, paired round by round: 1.03 is 3% faster. `roofline` is how near a config comes to what
+    the device's measured rates allow. A problem that was never measured is answered by the nearest one that was. With
+    no problem named, every stored one is shown.
 
     \b
     Examples:
@@ -36,6 +36,7 @@ def best(
       tilewright best --model llama-3.1-8b --json
       tilewright best
     """
+    from ..tuner.evaluate.regime import regime_of
     from ..tuner.evaluate.toolchain import toolchain
     from ..tuner.store import open_store
     from . import present
@@ -44,8 +45,8 @@ def best(
         asked = problems or store.problems()
         if not asked:
             raise click.ClickException(f"{store.name} is empty: tune first, as with `tilewright tune 4096x4096x4096`")
-        how = {"device": device, "near": not exact, "runners_up": runners_up, "environment": toolchain()}
-        answers, missing = _ask(store, asked, **how)
+        read = store.by_protocol(regime_of(regime).protocol) if regime else store
+        answers, missing = _ask(read, asked, near=not exact, environment=toolchain(), **how)
     if as_json:
         present.print_json(answers)
     elif len(asked) == 1:

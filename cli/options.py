@@ -111,6 +111,18 @@ def json_option(command: Command) -> Command:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
+def regime_option(command: Command) -> Command:
+    """Adds --regime; the command gets `regime`, a name that the meter checks."""
+    return click.option(
+        "--regime",
+        metavar="NAME",
+        default="interleaved",
+        show_default=True,
+        help="How busy the device is when it is read: interleaved (fair to all), burst (short work after idle) or "
+        "sustained (a busy server).",
+    )(command)
+
+
 def _parse_shapes(words: Sequence[str]) -> list[tuple[int, int, int]]:
     """Shapes as they stand on a command line: `16x6144x4096` any number of times, or one as `16 6144 4096`."""
     if len(words) == 3 and not any("x" in word.lower() for word in words):

@@ -26,6 +26,7 @@ from ..tuner.trial import Outcome, Ratio, Resources, Trial
 
 if TYPE_CHECKING:
     from ..tuner.evaluate.compiler import Built
+    from ..tuner.evaluate.meter import Spending
     from ..tuner.explain import Explanation
     from ..tuner.verify import Verdict
 
@@ -108,7 +109,7 @@ def answer_table(answer: Answer) -> Table:
         (str(place), ranked.config.family, *_speed(ranked), axes_text(ranked.config), _where_from(ranked))
         for place, ranked in enumerate((winner, *answer.runners_up), 1)
     ]
-    columns = (">", "family", ">us", ">TFLOP/s", "of cuBLAS", "config", "from")
+    columns = (">", "family", ">us", ">TFLOP/s", ">roofline", "of cuBLAS", "config", "from")
     return table(f"{answer.problem} on {winner.device.name}", columns, rows, _measured(winner))
 
 
@@ -124,7 +125,7 @@ def answers_table(answers: Iterable[Answer]) -> Table:
         )
         for answer in answers
     ]
-    return table("", ("problem", "family", ">us", ">TFLOP/s", "of cuBLAS", "config", "from"), rows)
+    return table("", ("problem", "family", ">us", ">TFLOP/s", ">roofline", "of cuBLAS", "config", "from"), rows)
 
 
 def trials_table(problem: Problem, trials: Sequence[Trial]) -> Table:
@@ -206,6 +207,20 @@ def built_table(problem: Problem, device: Device, built: Sequence[Built]) -> Tab
     return table(f"{problem} for {device.arch}", columns, rows, caption)
 
 
+def spending_text(spending: Spending) -> str:
+    """What the readings cost, against what it would have cost to read every candidate in full."""
+    share = spending.spent_s / spending.in_full_s
+    return (
+        f"Readings took {spending.spent_s:.1f} s of the device; every candidate in full, in as many rounds as the "
+        f"winner, would have taken {spending.in_full_s:.1f} s ({share:.0%})."
+    )
+
+
+def roofline_text(of_roofline: float | None) -> str:
+    """How near a result is to what the device can do: `84%`."""
+    return "-" if of_roofline is None else f"{of_roofline:.0%}"
+
+
 def why_empty(space: SearchSpace) -> str:
     """Why a space has no valid config: the rejection of the config that comes closest to being one."""
     rejections = (space.rejection(config) for config in space.product())
@@ -214,8 +229,9 @@ def why_empty(space: SearchSpace) -> str:
     return str(min(found, key=lambda one: (-names[one.constraint], one.amount - one.limit)))
 
 
-def _speed(ranked: Ranked) -> tuple[str, str, str]:
-    return f"{ranked.median_us:.1f}", f"{ranked.tflops:.1f}", ratio_text(ranked.ratio, ranked.reference)
+def _speed(ranked: Ranked) -> tuple[str, str, str, str]:
+    near = roofline_text(ranked.of_roofline)
+    return f"{ranked.median_us:.1f}", f"{ranked.tflops:.1f}", near, ratio_text(ranked.ratio, ranked.reference)
 
 
 def _where_from(ranked: Ranked) -> str:
@@ -233,7 +249,8 @@ def _measured(ranked: Ranked) -> str:
     known = (("triton", made.triton), ("torch", made.torch), ("CUDA", made.cuda), ("driver", made.driver))
     toolchain = ", ".join(f"{name} {value}" for name, value in known if value) or "toolchain not recorded"
     when = f"{age(ranked.measured_at)} ({ranked.measured_at:%Y-%m-%d %H:%M} UTC)"
-    return f"measured {when} by {ranked.protocol}: {toolchain}"
+    race = f"\nrace: {ranked.verdict}" if ranked.verdict else ""
+    return f"measured {when} by {ranked.protocol}: {toolchain}{race}"
 
 
 def _resources(had: Resources | None) -> tuple[str, str, str]:

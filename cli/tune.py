@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from ..kernels.problem import Problem
-from .options import NumbersMayBeNegative, db_option, json_option, problem_options
+from .options import NumbersMayBeNegative, db_option, json_option, problem_options, regime_option
 
 # Of Llama 3.1 8B: decode, a small batch, and a prompt, through the layers that take the time.
 HANDFUL: Final = ("1x4096x4096", "16x6144x4096", "512x4096x4096", "4096x4096x4096", "4096x28672x4096")
@@ -46,6 +46,8 @@ class Duration(click.ParamType[float]):
 @click.option("--device", metavar="NAME", help="gpu, gpu:1, cpu or replay:FILE.  [default: gpu]")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")
+@click.option("--retry-bad", is_flag=True, help="Also what was wrong, crashed or hung here on any problem.")
+@regime_option
 @db_option
 @json_option
 def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json: bool, **how: Any) -> None:
@@ -58,10 +60,11 @@ def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json:
     Examples:
       tilewright tune 4096x4096x4096
       tilewright tune --model llama-3.1-8b --budget 5m
+      tilewright tune 4096x4096x4096 --regime sustained --trials 40
       tilewright tune 64x512x512 --device cpu --json
     """
     from ..tuner.api import TuneOptions, tune_with
-    from ..tuner.evaluate import MeterOptions, open_meter
+    from ..tuner.evaluate import open_meter
     from . import present
     from .progress import watching
 
@@ -71,12 +74,17 @@ def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json:
         problems, device = _by_default()
     elif not problems:
         problems = _recorded_in(device or "")
-    meter = open_meter(device or "gpu", MeterOptions(options.families, options.jobs, options.seed))
+    meter = open_meter(device or "gpu", options.meter())
     try:
+        if meter.concerns:
+            click.echo(f"{meter.device.name}: {'; '.join(meter.concerns)}", err=True)
         with watching(meter.device.name) as watch:
             answers = tune_with(meter, problems, db, study, watch)
+        spending = meter.spending
     finally:
         meter.close()
+    if spending is not None and spending.in_full_s:
+        click.echo(present.spending_text(spending), err=True)
     if as_json:
         present.print_json(answers)
     else:

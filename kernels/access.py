@@ -28,13 +28,17 @@ class Access:
 
     @classmethod
     def of(cls, matrix: torch.Tensor) -> Access:
-        rows, columns = matrix.stride()
-        unit = 1 if columns == 1 else 0 if rows == 1 else None
+        rows, columns = matrix.shape
+        return cls.at((rows, columns), matrix.stride(), matrix.element_size(), address=matrix.data_ptr())
+
+    @classmethod
+    def at(cls, shape: tuple[int, int], strides: tuple[int, ...], size: int, *, address: int) -> Access:
+        """Of `shape` elements of `size` bytes, so many elements apart, from `address` on."""
+        unit = 1 if strides[1] == 1 else 0 if strides[0] == 1 else None
         if unit is None:
             return cls(None, False)
-        size = matrix.element_size()
-        along, across = matrix.shape[unit], matrix.stride(1 - unit)
-        offsets = (matrix.data_ptr(), along * size, across * size)
+        along, across = shape[unit], strides[1 - unit]
+        offsets = (address, along * size, across * size)
         return cls(unit, across > 0 and all(offset % VECTOR_BYTES == 0 for offset in offsets))
 
 
@@ -54,10 +58,16 @@ class Accesses:
     def dense(cls, problem: Problem) -> Accesses:
         """Of a problem's own layout without padding, D stored row after row."""
         size, out_size = DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes
-        a_along = problem.m if problem.a_transposed else problem.k
-        b_along = problem.k if problem.b_transposed else problem.n
+        m, n, k = problem.shape
         return cls(
-            Access(0 if problem.a_transposed else 1, a_along * size % VECTOR_BYTES == 0),
-            Access(0 if problem.b_transposed else 1, b_along * size % VECTOR_BYTES == 0),
-            Access(1, problem.n * out_size % VECTOR_BYTES == 0),
+            _dense((m, k), problem.a_transposed, size),
+            _dense((k, n), problem.b_transposed, size),
+            _dense((m, n), False, out_size),
         )
+
+
+def _dense(shape: tuple[int, int], transposed: bool, size: int) -> Access:
+    """Where an extent is 1, both strides may be: that is the form that the matrix will have, whatever its layout."""
+    rows, columns = shape
+    strides = (1, max(rows, 1)) if transposed else (max(columns, 1), 1)
+    return Access.at(shape, strides, size, address=0)

@@ -25,7 +25,7 @@ LAYERS: Final = (
     ("tuner.landscape", "tuner.ratio", "tuner.roofline"),
     ("tuner.referee",),
     ("tuner.search", "tuner.evaluate", "tuner.store"),
-    ("tuner.remembered",),
+    ("tuner.remembered", "tuner.ceilings"),
     ("tuner.study", "tuner.warm"),
     ("tuner.plan", "tuner.export"),
     ("tuner.api", "tuner.recording", "tuner.report", "tuner.verify", "tuner.explain"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..kernels.config import Config
 from ..kernels.problem import Problem
+from .ceilings import known_ceilings
 from .evaluate import DEFAULT_REGIME, Meter, MeterOptions, open_meter
 from .plan import PlanProgress, run_plan
 from .search import SAMPLERS
@@ -112,7 +113,9 @@ def tune_with(
     """`tune` on a meter that is open already."""
     with open_store(db) as store:
         run_plan(problems, meter, store, options=options, watch=watch)
-        return [best_of(store, problem, device=meter.device.name, near=False) for problem in problems]
+        known_ceilings(meter, store)
+        read = store.by_protocol(meter.protocol)
+        return [best_of(read, problem, device=meter.device.name, near=False) for problem in problems]
 
 
 def best(problem: Problem, *, db: str | Path, device: str | None = None, runners_up: int = 5) -> Answer:

@@ -40,7 +40,7 @@ class Ceilings:
 
 
 def roofline_us(problem: Problem, ceilings: Ceilings | None) -> float | None:
-    """The least time in us that the device's measured rates leave for `problem`: to multiply, or to move each byte once.
+    """The least time, in us, that the device's measured rates leave: to multiply, or to move each byte once.
 
     None when nothing was measured for its dtype. Source: Williams, Waterman and Patterson, Roofline: an insightful
     visual performance model, CACM 52, 2009.

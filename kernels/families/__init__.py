@@ -43,7 +43,7 @@ def family(name: str) -> Family:
         )
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: no name, a relative one
         raise ValueError(f"family {name!r} cannot be imported ({error}): write package.module:NAME") from None
     if not isinstance(found, Family) or found.name != name:
         raise ValueError(f"{name!r} is no family of that name: make it a tilewright.kernels.family.Family named so")

@@ -154,7 +154,6 @@ FAMILY = Family(
         limits.fitting("block_n", "n", 32),
         STRETCH,
         WAVES,
-        limits.ACCUMULATOR,
         limits.FMA_UNROLL,
         limits.shared_memory(tiles.pipelined_bytes),
     ),

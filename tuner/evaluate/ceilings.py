@@ -28,7 +28,7 @@ _BUFFER_BYTES: Final = 1 << 28
 _L2_TIMES: Final = 4  # a copy's buffers are far larger than the L2
 _LARGEST: Final = 8192
 _SMALLEST: Final = 512
-_HOST_S: Final = 0.2  # of one product on a host: the largest that does not take longer is read
+_HOST_S: Final = 0.05  # of one product on a host: the largest that does not take longer is read
 
 
 def measure(device: Device, torch_device: str) -> Ceilings:

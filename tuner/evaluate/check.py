@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 
+from ...kernels.access import Accesses
 from ...kernels.operands import Operands
 from ...kernels.problem import DTYPES, Problem
 from ..trial import Check
@@ -85,5 +86,10 @@ def ragged_companion(problem: Problem) -> Problem:
     def ragged(extent: int, aligned: int, odd: int) -> int:
         return aligned if extent % vector == 0 else odd
 
-    m, n, k = ragged(problem.m, 200, 197), ragged(problem.n, 328, 331), ragged(problem.k, 264, 259)
-    return Problem(m, n, k, problem.dtype, problem.layout, problem.out_dtype)
+    shape = ragged(problem.m, 200, 197), ragged(problem.n, 328, 331), ragged(problem.k, 264, 259)
+    companion = replace(problem, m=shape[0], n=shape[1], k=shape[2])
+    if Accesses.dense(companion) == Accesses.dense(problem):
+        return companion
+    # A stored extent of 1 has both strides 1, which is another access: it stays 1.
+    m, n, k = (1 if own == 1 else other for own, other in zip(problem.shape, shape, strict=True))
+    return replace(problem, m=m, n=n, k=k)

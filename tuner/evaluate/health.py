@@ -12,8 +12,8 @@ try:
 except ImportError:  # nvidia-ml-py is a dependency, but some images remove it
     pynvml = None
 
-# Bits of nvmlDeviceGetCurrentClocksThrottleReasons (NVML API Reference, NvmlClocksEventReasons). That of an idle GPU (1)
-# says nothing of a measurement. The power cap is how a GPU works under load, not a fault.
+# Bits of nvmlDeviceGetCurrentClocksThrottleReasons (NVML API Reference, NvmlClocksEventReasons). That of an idle GPU,
+# 0x1, says nothing of a measurement. The power cap is how a GPU works under load, not a fault.
 _REASONS: Final = MappingProxyType(
     {
         0x2: "clocks set by hand",

@@ -231,7 +231,8 @@ class LiveMeter:
         best = self._best_speed.get(ready.problem, 0.0)
         under_way = UnderWay(ready, now())
         try:
-            self._process.send(EvaluateRequest(ready.problem, ready.config, best), self._limits.evaluate_s(ready.problem))
+            limit_s = self._limits.evaluate_s(ready.problem)
+            self._process.send(EvaluateRequest(ready.problem, ready.config, best), limit_s)
         except ProcessDied as died:
             self._fail(under_way, Outcome.CRASHED, str(died))
             return

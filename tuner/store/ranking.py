@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -14,7 +14,7 @@ from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ..ratio import is_tie, paired_ratio
-from ..referee import lane_ratio
+from ..referee import lane_ratio, verdict_text
 from ..roofline import roofline_us
 from ..trial import Environment, Lane, Measurement, Outcome, Race, Ratio, Trial
 from .protocol import Store, StoreError, TrialQuery
@@ -46,6 +46,7 @@ class Ranked:
         stale: what differs from today's toolchain; empty when nothing does.
         environment, protocol, device, measured_at: how, on what and when.
         roofline_us: the least time that the device's measured rates leave; None when they are not stored.
+        verdict: how the race ended, in words; empty when there was none.
     """
 
     config: Config
@@ -60,7 +61,8 @@ class Ranked:
     device: Device
     protocol: str
     measured_at: datetime
-    roofline_us: float | None = None
+    roofline_us: float | None = field(default=None, compare=False)
+    verdict: str = field(default="", compare=False)
 
     @property
     def tflops(self) -> float:
@@ -77,8 +79,9 @@ class Ranked:
         return self.ratio is not None and is_tie(self.ratio)
 
 
-# What ranks a result: whether it is stale, the age of its race, and its time or its speed there; the lowest is first.
-_Rank = tuple[bool, int, float]
+# What ranks a result: whether it is stale, the age of its race, whether it was beaten before the race ended (what its
+# few rounds read does not count against those who stayed), and its time or its speed there; the lowest is first.
+_Rank = tuple[bool, int, bool, float]
 
 
 def ranking(
@@ -117,6 +120,7 @@ def ranking(
 
 def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterator[tuple[_Rank, Ranked]]:
     for age, race in enumerate(store.races(problem, device, limit=RACES)):
+        verdict, rounds = verdict_text(race), max(len(lane.times_us) for lane in race.lanes)
         for lane in race.lanes:
             stale = staleness(lane.environment, lane.config.family, today)
             ratio = lane_ratio(race, lane)
@@ -134,8 +138,10 @@ def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterato
                 device=race.device,
                 protocol=race.protocol,
                 measured_at=race.started_at,
+                verdict=verdict,
             )
-            yield (bool(stale), age, -ratio.median if ratio else median_us), result
+            beaten = len(lane.times_us) < rounds
+            yield (bool(stale), age, beaten, -ratio.median if ratio else median_us), result
 
 
 def _at_one_clock_us(race: Race, lane: Lane, ratio: Ratio | None) -> float:
@@ -172,7 +178,7 @@ def _timed(trials: list[Trial], today: Today) -> Iterator[tuple[_Rank, Ranked]]:
             protocol=read.protocol,
             measured_at=trial.started_at,
         )
-        yield (bool(stale), RACES, -speed if speed else read.median_us), result
+        yield (bool(stale), RACES, False, -speed if speed else read.median_us), result
 
 
 def fastest(store: Store, problem: Problem, device: str, environments: list[Environment], count: int) -> list[Trial]:

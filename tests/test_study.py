@@ -1,0 +1,185 @@
+"""Studies, plans and recordings, on recorded landscapes and a real store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tilewright.kernels.config import Config
+from tilewright.kernels.problem import Problem
+from tilewright.tests import recorded
+from tilewright.tests.recorded import LIBRARY, OTHER, PROBLEM
+from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
+from tilewright.tuner.landscape import read_landscape
+from tilewright.tuner.plan import PlanProgress, run_plan
+from tilewright.tuner.recording import record_landscapes
+from tilewright.tuner.store import Store, TrialQuery, open_store
+from tilewright.tuner.study import EFFORTS, Progress, Study, StudyOptions
+from tilewright.tuner.trial import Outcome, Trial
+from tilewright.tuner.warm import warm_starts
+
+OPTIONS = StudyOptions(replace(EFFORTS["quick"], trials=25), "gp", seed=1)
+
+
+class Watched(ReplayMeter):
+    """A replay that notes what is submitted, and what the store held at that moment."""
+
+    def watch(self, store: Store) -> None:
+        self.store = store
+        self.submitted: list[Config] = []
+        self.stored_before: list[int] = []
+
+    def submit(self, problem: Problem, config: Config) -> None:
+        self.submitted.append(config)
+        self.stored_before.append(len(self.store.trials(TrialQuery(problem=problem))))
+        super().submit(problem, config)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "trials.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def meter(tmp_path: Path, store: Store) -> Watched:
+    plain = open_replay(recorded.write(tmp_path, PROBLEM, OTHER))
+    watched = Watched(plain._landscapes, plain.device, plain._environment)
+    watched.watch(store)
+    return watched
+
+
+def study(meter: Watched, store: Store, options: StudyOptions = OPTIONS, trials: int = 25) -> list[Progress]:
+    told: list[Progress] = []
+    found = Study(PROBLEM, meter, store, options)
+    found.advance(trials, None, told.append)
+    found.race()
+    return told
+
+
+def test_trials_are_counted_and_none_is_repeated(meter: Watched, store: Store) -> None:
+    study(meter, store)
+    trials = store.trials()
+    assert len(trials) == 26, "25 and the library"
+    assert len({trial.config for trial in trials}) == 26
+    assert len(meter.submitted) == len(set(meter.submitted)) == 26
+    assert meter.submitted[0] == LIBRARY
+
+
+def test_a_trial_is_stored_before_the_next_is_asked(meter: Watched, store: Store) -> None:
+    study(meter, store)
+    assert meter.stored_before == list(range(26)), "a replay takes one at a time"
+
+
+def test_an_interrupted_study_goes_on_and_repeats_nothing(meter: Watched, store: Store) -> None:
+    study(meter, store, trials=10)
+    first = {trial.config: trial for trial in store.trials()}
+    study(meter, store)
+    assert len(meter.submitted) == len(set(meter.submitted)) == 26
+    again = {trial.config: trial for trial in store.trials()}
+    assert {config: again[config] for config in first} == first
+
+
+def test_a_finished_study_measures_nothing(meter: Watched, store: Store) -> None:
+    study(meter, store)
+    before = len(meter.submitted)
+    study(meter, store)
+    assert len(meter.submitted) == before
+
+
+def test_failures_are_kept_with_their_reason(meter: Watched, store: Store) -> None:
+    study(meter, store, replace(OPTIONS, effort=EFFORTS["exhaustive"], sampler="exhaustive"), trials=1000)
+    failed = store.trials(TrialQuery(outcome=Outcome.OUT_OF_RESOURCES))
+    assert len(failed) == 4
+    assert all(trial.reason and trial.measurement is None for trial in failed)
+    assert len(store.trials()) == 97
+
+
+def test_progress_is_sane(meter: Watched, store: Store) -> None:
+    told = study(meter, store)
+    assert [one.done for one in told] == list(range(1, 26))
+    assert all(one.total == 25 and one.failed <= one.done for one in told)
+    speeds = [one.best_speed for one in told if one.best_speed is not None]
+    assert speeds == sorted(speeds)
+    assert speeds[-1] >= 1.2
+
+
+def test_the_clock_ends_a_study(meter: Watched, store: Store) -> None:
+    Study(PROBLEM, meter, store, OPTIONS).advance(25, time.monotonic(), lambda progress: None)
+    assert [trial.config for trial in store.trials()] == [LIBRARY]
+
+
+def test_trials_of_another_toolchain_are_not_trusted(meter: Watched, store: Store) -> None:
+    study(meter, store)
+    meter._environment = replace(meter._environment, kernel_hash="another")
+    meter.submitted.clear()
+    study(meter, store)
+    assert len(meter.submitted) == 26
+
+
+def test_a_plan_shares_what_it_may_spend(meter: Watched, store: Store) -> None:
+    told: list[PlanProgress] = []
+    run_plan([PROBLEM, OTHER], meter, store, options=replace(OPTIONS, shared=True), watch=told.append)
+    ours = [trial for trial in store.trials() if trial.config != LIBRARY]
+    assert len(ours) == 50
+    assert all(sum(trial.problem == problem for trial in ours) >= 15 for problem in (PROBLEM, OTHER))
+    assert told[-1].done == 50
+    assert all(one.done <= one.total and one.seconds_left >= 0 for one in told)
+
+
+def test_what_a_problem_is_called_more_often_gets_more(meter: Watched, store: Store) -> None:
+    options = replace(OPTIONS, shared=True)
+    run_plan([PROBLEM, OTHER], meter, store, options=options, watch=lambda at: None, calls={PROBLEM: 1e6})
+    counts = [len(store.trials(TrialQuery(problem=problem))) for problem in (PROBLEM, OTHER)]
+    assert counts[0] > counts[1]
+
+
+def test_an_unshared_plan_gives_each_problem_its_trials(meter: Watched, store: Store) -> None:
+    run_plan([PROBLEM, OTHER], meter, store, options=OPTIONS, watch=lambda at: None)
+    assert [len(store.trials(TrialQuery(problem=problem))) for problem in (PROBLEM, OTHER)] == [26, 26]
+
+
+def test_a_plan_keeps_to_its_seconds(meter: Watched, store: Store) -> None:
+    started = time.monotonic()
+    options = replace(OPTIONS, effort=replace(OPTIONS.effort, trials=90), seconds=0.3, shared=True)
+    run_plan([PROBLEM, OTHER], meter, store, options=options, watch=lambda at: None)
+    assert time.monotonic() - started < 3.0, "an ask or two past the end"
+    assert {trial.problem for trial in store.trials()} == {PROBLEM, OTHER}
+
+
+def test_the_winner_of_a_near_problem_is_tried_early(meter: Watched, store: Store) -> None:
+    study(meter, store)
+    warm = warm_starts(OTHER, meter.device.name, store)
+    best = min((one for one in store.trials() if one.config != LIBRARY), key=lambda one: one.median_us or 1e9)
+    assert warm[0] == best.config
+    meter.submitted.clear()
+    run_plan([OTHER], meter, store, options=OPTIONS, watch=lambda at: None)
+    assert best.config in meter.submitted[:3]
+
+
+def test_a_recording_gives_the_landscape_back(meter: Watched, store: Store, tmp_path: Path) -> None:
+    options = StudyOptions(EFFORTS["exhaustive"], "exhaustive")
+    out = tmp_path / "out"
+    out.mkdir()
+    (path,) = record_landscapes([PROBLEM], meter, store, out=out, options=options, watch=lambda at: None)
+    assert path == out / f"{PROBLEM.key}.csv.gz"
+    again, original = read_landscape(path), recorded.landscape(PROBLEM)
+    assert set(again.readings) == set(original.readings)
+    for config, reading in original.readings.items():
+        assert again.readings[config].outcome is reading.outcome
+        assert again.readings[config].time_us == (reading.time_us and pytest.approx(reading.time_us))
+
+
+def test_no_trial_is_lost_when_the_watcher_raises(meter: Watched, store: Store) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.done == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Study(PROBLEM, meter, store, OPTIONS).advance(25, None, interrupt)
+    kept: list[Trial] = store.trials()
+    assert len(kept) == 8
