@@ -83,6 +83,7 @@ def examine(db: str) -> Iterator[Finding]:
     yield from (_package(name) for name in ("torch", "triton"))
     gpus = _gpus()
     yield from gpus
+    yield from _health()
     yield _torch_sees_a_gpu(any(finding.state is State.OK for finding in gpus))
     device = _device()
     yield _compiler(device or nominal("sm90"))
@@ -123,6 +124,19 @@ def _gpu(handle: object) -> str:
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30
     return f"{pynvml.nvmlDeviceGetName(handle)}, sm{major}{minor}, {memory:.0f} GiB"
+
+
+def _health() -> Iterator[Finding]:
+    """What a measurement would suffer from, on each GPU and on the host."""
+    from ..tuner.evaluate.health import host_concerns, monitors
+
+    for index, monitor in enumerate(monitors()):
+        yield _fitness(f"GPU {index} health", str(monitor.vitals()), monitor.concerns())
+    yield _fitness("host health", f"{os.cpu_count()} cores", host_concerns())
+
+
+def _fitness(what: str, told: str, concerns: tuple[str, ...]) -> Finding:
+    return Finding(what, State.OK, "; ".join((told, *(concerns or ("nothing that would spoil a measurement",)))))
 
 
 def _torch_sees_a_gpu(there_is_one: bool) -> Finding:

@@ -20,6 +20,8 @@ COMMANDS: Final = MappingProxyType(
         "best": "best",
         "trials": "trials",
         "verify": "verify",
+        "compare": "compare",
+        "crossover": "crossover",
         "explain": "explain",
         "compile": "compile",
         "landscape": "landscape",

@@ -33,7 +33,7 @@ class NumbersMayBeNegative(click.Command):
         return super().parse_args(ctx, args)
 
 
-def _batch_sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+def whole_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
     """Whole numbers from 1 on, joined by commas."""
     parts = [part.strip() for part in value.split(",")]
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
@@ -56,7 +56,7 @@ def problem_options(command: Command) -> Command:
     @click.option(
         "--batch-sizes",
         metavar="SIZES",
-        callback=_batch_sizes,
+        callback=whole_numbers,
         default=",".join(map(str, BATCH_SIZES)),
         show_default=True,
         help="The values of m for --model: tokens of a decode step or of a prompt.",

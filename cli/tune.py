@@ -80,11 +80,13 @@ def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json:
             click.echo(f"{meter.device.name}: {'; '.join(meter.concerns)}", err=True)
         with watching(meter.device.name) as watch:
             answers = tune_with(meter, problems, db, study, watch)
-        spending = meter.spending
+        spending, busy = meter.spending, meter.busy_share
     finally:
         meter.close()
     if spending is not None and spending.in_full_s:
         click.echo(present.spending_text(spending), err=True)
+    if busy is not None and not as_json:
+        click.echo(f"The device was at work {busy:.0%} of the time.", err=True)
     if as_json:
         present.print_json(answers)
     else:

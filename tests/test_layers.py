@@ -28,7 +28,7 @@ LAYERS: Final = (
     ("tuner.remembered", "tuner.ceilings"),
     ("tuner.study", "tuner.warm"),
     ("tuner.plan", "tuner.export"),
-    ("tuner.api", "tuner.recording", "tuner.report", "tuner.verify", "tuner.explain"),
+    ("tuner.api", "tuner.recording", "tuner.report", "tuner.verify", "tuner.explain", "tuner.compare", "tuner.crossover"),
     ("cli.shapes",),
     ("cli.options", "cli.present", "cli.progress"),
     ("cli",),

@@ -10,6 +10,8 @@ from ..kernels.config import Config
 from ..kernels.device import Device
 from ..kernels.problem import Problem
 from .landscape import Landscape
+from .ratio import is_ahead, is_tie
+from .roofline import Ceilings
 from .store import Store
 from .store.ranking import Ranked, ranking
 from .trial import Environment, Outcome
@@ -30,6 +32,7 @@ def report(store: Store, device: Device, landscapes: Iterable[tuple[str, Landsca
     parts = [
         f"# {device.name}",
         _hardware(device),
+        *(_ceilings(one) for one in store.ceilings(device.name)[:1]),
         "Toolchain: " + "; ".join(environments) + ".",
         "## Winners against cuBLAS",
         _PROTOCOL,
@@ -45,7 +48,9 @@ def report(store: Store, device: Device, landscapes: Iterable[tuple[str, Landsca
 _PROTOCOL: Final = (
     "The fastest kernel of our own for each problem, raced against cuBLAS (`torch.mm`): replayed in turn, round after "
     "round, in CUDA graphs over rotating random inputs larger than the L2. The ratio is the median over rounds of "
-    "cuBLAS's time over ours, with its 95% interval: above 1 ours is faster. Times are at the clock that cuBLAS ran at."
+    "cuBLAS's time over ours, with an interval that holds with 95% confidence for all lanes of the race together. Above 1 "
+    "ours is faster; `tie` is within 1%. Times are at the clock that cuBLAS ran at. `roofline` is the least time that the "
+    "device's measured rates leave, as a share of ours."
 )
 _LANDSCAPES: Final = (
     "Exhaustively measured spaces, one CSV a problem. Times are at one clock: the library's median over the recording, "
@@ -70,6 +75,22 @@ def _hardware(device: Device) -> str:
     )
 
 
+def _ceilings(found: Ceilings) -> str:
+    rates = {
+        "copies {:.0f} GB/s": found.copy_gbs,
+        "bf16 {:.0f} TFLOP/s": found.bf16_tflops,
+        "fp16 {:.0f}": found.fp16_tflops,
+        "tf32 {:.0f}": found.tf32_tflops,
+        "fp32 {:.1f}": found.fp32_tflops,
+        "pinned memory up {:.0f} GB/s": found.pinned_up_gbs,
+        "down {:.0f}": found.pinned_down_gbs,
+        "pageable up {:.1f}": found.pageable_up_gbs,
+        "and down {:.1f} GB/s": found.pageable_down_gbs,
+    }
+    told = ", ".join(text.format(rate) for text, rate in rates.items() if rate is not None)
+    return f"At best, as measured: {told}."
+
+
 def _toolchain(environment: Environment) -> str:
     return (
         f"Triton {environment.triton}, PyTorch {environment.torch}, CUDA {environment.cuda}, driver "
@@ -84,21 +105,22 @@ def _winners(raced: Sequence[tuple[Ranked, Ranked]]) -> str:
             f"{library.median_us:.1f} ({library.tflops:.0f})",
             f"{ours.median_us:.1f} ({ours.tflops:.0f})",
             f"{ours.ratio}{' tie' if ours.is_tie else ''}",
+            "-" if ours.of_roofline is None else f"{ours.of_roofline:.0%}",
             _config(ours.config),
         )
         for ours, library in raced
     ]
-    return _table(("problem", "cuBLAS us (TFLOP/s)", "ours us (TFLOP/s)", "ratio", "config"), rows)
+    return _table(("problem", "cuBLAS us (TFLOP/s)", "ours us (TFLOP/s)", "ratio", "roofline", "config"), rows)
 
 
 def _summary(raced: Sequence[tuple[Ranked, Ranked]]) -> str:
     ratios = [ours.ratio for ours, _ in raced if ours.ratio is not None]
     mean = math.exp(sum(math.log(ratio.median) for ratio in ratios) / len(ratios))
-    ahead = sum(ratio.low > 1 for ratio in ratios)
-    behind = sum(ratio.high < 1 for ratio in ratios)
+    ahead, ties = sum(map(is_ahead, ratios)), sum(map(is_tie, ratios))
+    behind = sum(ratio.high < 1 and not is_tie(ratio) for ratio in ratios)
     return (
         f"Geometric mean {mean:.3f} over {len(ratios)} problems: ahead of cuBLAS with confidence on {ahead}, behind on "
-        f"{behind}, undecided on {len(ratios) - ahead - behind}."
+        f"{behind}, a tie on {ties}, undecided on {len(ratios) - ahead - behind - ties}."
     )
 
 

@@ -100,7 +100,7 @@ class Study:
 
     Args:
         problem, meter, store, options: of what, with what.
-        first: configs that are tried before the sampler is asked, best guess first; those not in the space are left out.
+        first: configs tried before the sampler is asked, the best guess first; those not in the space are left out.
     """
 
     def __init__(

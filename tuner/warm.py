@@ -7,6 +7,7 @@ from typing import Final
 
 from ..kernels.config import Config
 from ..kernels.problem import Problem
+from .evaluate import Meter
 from .store import Store
 from .store.query import near_problems
 from .store.ranking import ranking
@@ -30,6 +31,16 @@ def warm_starts(problem: Problem, device: str, store: Store) -> tuple[Config, ..
         *(_best(store, problem, name, OTHER) for name in others),
     )
     return tuple(dict.fromkeys(found))
+
+
+def stored_best(problem: Problem, meter: Meter, store: Store) -> tuple[Config, ...]:
+    """The best stored configs for `problem` on the meter's device, a library among them, the best first: of the meter's
+    protocol if it was tuned by that, else of any."""
+    for read in (store.by_protocol(meter.protocol), store):
+        found = ranking(read, problem, meter.device.name, count=OTHER)
+        if found:
+            return tuple(one.config for one in found)
+    return ()
 
 
 def _best(store: Store, problem: Problem, device: str, count: int) -> list[Config]:

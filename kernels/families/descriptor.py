@@ -154,10 +154,12 @@ def bind(call: Call, config: Config) -> Launch:
 
 
 def refuses(call: Call, config: Config) -> str:
-    """TMA wants a unit stride on the stored inner extent, and 16-byte steps everywhere else."""
+    """TMA wants something to address, a unit stride on the stored inner extent, and 16-byte steps everywhere else."""
     problem = call.problem
     wanted = (0 if problem.a_transposed else 1, 0 if problem.b_transposed else 1, 1)
     for name, matrix, unit in zip("ABD", (call.a, call.b, call.d), wanted, strict=True):
+        if not matrix.numel():
+            return f"{name} is empty: TMA addresses one element at least; the library serves an empty product"
         access = Access.of(matrix)
         if access.unit != unit:
             return f"{name} has strides {tuple(matrix.stride())}: TMA wants 1 on axis {unit}"

@@ -6,10 +6,13 @@ A program of its own, for Triton reads TRITON_INTERPRET when a kernel is decorat
 from __future__ import annotations
 
 import itertools
+import json
 import random
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
@@ -19,18 +22,20 @@ from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.family import Call, Family
 from tilewright.kernels.operands import Operands, torch_dtype
-from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
+from tilewright.kernels.problem import LAYOUTS, Problem
 from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import compare, reference
 
-# More than a tile each way, tiles cut off, a column, a row, no sum at all, nothing at all.
+# Tiles that are whole, cut off, or all there is; a row, a column, no sum at all, nothing at all.
 SHAPES: Final = (
-    (70, 96, 144), (1, 64, 40), (64, 64, 64), (3, 1, 5), (33, 65, 17), (130, 40, 1), (16, 1, 64), (40, 48, 0),
+    (64, 64, 64), (72, 72, 144), (1, 64, 40), (3, 1, 5), (33, 65, 17), (130, 40, 1), (16, 1, 64), (40, 48, 0),
     (0, 16, 16), (16, 0, 16),
 )  # fmt: skip
-MARGIN: Final = 3  # elements around D that must stay as they are
+SHAPES_IN_FORMS: Final = ((33, 65, 17), (72, 40, 80))
 POISON: Final = -77.0
-DEVICE: Final = nominal("sm90")
+REFUSED: Final = "refused: "
+SENTENCE: Final = re.compile(rf"{REFUSED}[ABD] (is|has) .{{5,}}: .{{10,}}")
+DEVICE: Final = replace(nominal("sm90"), sm_count=1)  # so few that programs which stay have tiles to walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Form:
         spread: the stride that would be 1.
         padding: elements between one line and the next.
         offset: of the first element.
+        margin: elements around D that must stay as they are.
         repeated: A and B are one line over and over, with a stride of 0.
     """
 
@@ -48,6 +54,7 @@ class Form:
     spread: int = 1
     padding: int = 0
     offset: int = 0
+    margin: int = 3
     repeated: bool = False
 
     def view(self, rows: int, columns: int, transposed: bool, dtype: torch.dtype) -> torch.Tensor:
@@ -60,8 +67,8 @@ class Form:
 
 
 FORMS: Final = (
-    Form("dense"),
-    Form("padded rows", padding=8),
+    Form("dense", margin=0),
+    Form("padded rows", padding=8, margin=8),
     Form("rows of odd length", padding=1),
     Form("offset", offset=3, padding=5),
     Form("no unit stride", spread=2, padding=3),
@@ -75,12 +82,12 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
     a = form.view(problem.m, problem.k, problem.a_transposed, dtype)
     b = form.view(problem.k, problem.n, problem.b_transposed, dtype)
     for matrix in (a, b):
-        lines = matrix.T if 0 in matrix.stride() and matrix.stride(0) else matrix
-        if form.repeated and lines.numel():
-            lines[0].copy_(torch.randn(lines.shape[1], generator=generator))
-        elif not form.repeated:
+        if not form.repeated:
             matrix.copy_(torch.randn(matrix.shape, generator=generator))
-    margin = 0 if form.name == "dense" else MARGIN
+        elif matrix.numel():  # whole numbers: the bound of a check is for sums of values that differ
+            line = matrix[0] if matrix.stride(0) == 0 else matrix[:, 0]
+            line.copy_(torch.randint(-4, 5, line.shape, generator=generator))
+    margin = form.margin
     around = torch.full((problem.m + 2 * margin, problem.n + 2 * margin), POISON, dtype=torch_dtype(problem.out_dtype))
     d = around[margin : margin + problem.m, margin : margin + problem.n]
     d.fill_(float("nan"))
@@ -105,49 +112,53 @@ def configs(family: Family) -> list[Config]:
 
 
 def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
-    """Every shape in every layout and form; dtypes and configs take turns."""
-    turns = itertools.cycle(configs(family))
-    for index, (shape, layout, form) in enumerate(itertools.product(SHAPES, LAYOUTS, FORMS)):
-        dtype = ("fp16", "fp32")[index % 2 if form.name != "dense" else (index // len(FORMS)) % 2]
-        yield Problem(*shape, dtype, layout, ("", "fp32")[index % 3 == 0]), form, next(turns)
+    """Every shape in every layout, and two of them in every form; dtypes and configs take turns."""
+    configs_in_turn, dtypes_in_turn = itertools.cycle(configs(family)), itertools.cycle(("fp16", "fp32", "fp32", "fp16"))
+    dense = itertools.product(SHAPES, LAYOUTS, FORMS[:1])
+    for shape, layout, form in itertools.chain(dense, itertools.product(SHAPES_IN_FORMS, LAYOUTS, FORMS[1:])):
+        config, dtype = next(configs_in_turn), next(dtypes_in_turn)
+        out_dtype = "fp32" if config.number("num_warps") == 4 else ""
+        yield Problem(*shape, dtype, layout, out_dtype), form, config
 
 
-def wrong(family: Family, problem: Problem, form: Form, config: Config) -> str:
-    """What is wrong with the result of one call; `refused: ...` when it is not taken."""
-    generator = torch.Generator().manual_seed(1)
-    given = operands(problem, form, generator)
-    asked = Call(problem, DEVICE, given.a, given.b, given.d, Scratch("cpu"))
+def wrong(asked: Call, config: Config) -> str:
+    """What is wrong with the result of one call, or why it is not taken."""
+    family = FAMILIES[config.family]
     refused = family.refuses(asked, config)
     if refused:
-        return f"refused: {refused}"
+        return REFUSED + refused
     launch = family.bind(asked, config)
     launch()
-    first = given.d.clone()
-    check = compare(given.d, reference(problem, given))
+    check = compare(asked.d, reference(asked.problem, Operands(asked.a, asked.b, asked.d)))
     if not check.passed:
         return str(check)
-    if not surroundings_hold(given.d):
+    if not surroundings_hold(asked.d):
         return "something was written beside D"
-    given.d.fill_(float("nan"))
+    if config.get("split", 1) == 1 and not config.get("programs_per_sm", 0):
+        return ""
+    first = asked.d.clone()
+    asked.d.fill_(float("nan"))
     launch()
-    return "" if torch.equal(first, given.d) else "a repeat differs"
+    return "" if torch.equal(first, asked.d) else "a repeat differs"
 
 
 def main(name: str) -> None:
     family = FAMILIES[name]
-    count = refused = 0
-    splits = False
+    taken = Counter[str]()
+    generator, scratch = torch.Generator().manual_seed(1), Scratch("cpu")
     for problem, form, config in calls(family):
-        if any(extent == 0 for extent in problem.shape) and family.space(problem, DEVICE).rejection(config) is None:
+        if 0 in problem.shape and family.space(problem, DEVICE).rejection(config) is None:
             print(f"{problem} {config}: an empty product is not rejected")
-        found = wrong(family, problem, form, config)
-        count += 1
-        if found.startswith("refused: ") and len(found.split()) > 5:
-            refused += 1
-        elif found:
+        given = operands(problem, form, generator)
+        found = wrong(Call(problem, DEVICE, given.a, given.b, given.d, scratch), config)
+        if found.startswith(REFUSED):
+            taken["refused"] += 1
+            found = "" if SENTENCE.fullmatch(found) else found
+        else:
+            taken.update([form.name, problem.dtype, problem.layout, *map("{0[0]}={0[1]}".format, config.items())])
+        if found:
             print(f"{problem}, {form.name}, {config}: {found}")
-        splits |= config.get("split", 1) != 1 or config.get("programs_per_sm", 0) != 0
-    print(f"{count} calls, {refused} refused, of dtypes {', '.join(DTYPES)}", file=sys.stderr)
+    print(json.dumps(taken), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Bench:
     def __init__(self, device: Device, torch_device: str, seed: int, regime: Regime = REGIMES[DEFAULT]) -> None:
         self.device = device
         self.pace = Pace(regime)
-        self._on_gpu = torch_device != "cpu"
+        self.on_gpu = torch_device != "cpu"
         self._torch_device = torch_device
         self._generator = torch.Generator(torch_device)
         self._generator.manual_seed(seed)
@@ -91,7 +91,7 @@ class Bench:
     def release(self) -> None:
         """Gives the memory of the last problem back."""
         self._prepared = self._layer = None
-        if self._on_gpu:
+        if self.on_gpu:
             torch.cuda.empty_cache()
 
     def rotation(self, problem: Problem, sets: int | None = None) -> list[Operands]:
@@ -183,7 +183,7 @@ class Bench:
         given = against.operands
         operands = Operands(given.a, given.b, poisoned(against.problem, given.a.device))
         self._bind(against.problem, operands, config)()
-        if self._on_gpu:
+        if self.on_gpu:
             torch.cuda.synchronize()
         return operands.d
 
@@ -202,5 +202,5 @@ class Bench:
         """Launches of a config on these operands in turn, to be read as one."""
         launches = self.launches(problem, rotation, config)
         launches[0]()
-        make = timing.graph_lap if self._on_gpu else timing.host_lap
+        make = timing.graph_lap if self.on_gpu else timing.host_lap
         return make(launches, reading_us)

@@ -38,6 +38,16 @@ class Vitals:
     power_w: float | None = None
     throttle: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """`1980 MHz, 34 C, 75 W, memory 3201 MHz`, and what holds the clocks down."""
+        read = ((self.sm_clock_mhz, "MHz"), (self.temperature_c, "C"), (self.power_w, "W"))
+        told = [f"{number:.0f} {unit}" for number, unit in read if number is not None]
+        if self.memory_clock_mhz is not None:
+            told.append(f"memory {self.memory_clock_mhz} MHz")
+        if self.throttle:
+            told.append(f"clocks held down by {' and '.join(self.throttle)}")
+        return ", ".join(told) or "nothing is told"
+
     @property
     def pollution(self) -> tuple[str, ...]:
         """What makes a reading worthless: heat and power faults."""
@@ -165,6 +175,15 @@ def gpu_count() -> int:
         return int(pynvml.nvmlDeviceGetCount())
     except pynvml.NVMLError:
         return 0
+
+
+def monitors() -> list[Monitor]:
+    """One for each GPU that the driver shows, by its index."""
+    found = []
+    for index in range(gpu_count()):
+        bus_id = pynvml.nvmlDeviceGetPciInfo(pynvml.nvmlDeviceGetHandleByIndex(index)).busId
+        found.append(Monitor(bus_id.decode() if isinstance(bus_id, bytes) else bus_id))  # bytes before 11.5
+    return found
 
 
 def strangers() -> frozenset[int]:

@@ -168,10 +168,11 @@ class LiveMeter:
         race = Race(problem, self.device, self.protocol, library, lanes, started_at)
         return replace(race, notes=(verdict_text(race), *raced.warnings))
 
-    def read(self, lanes: Sequence[ReadLane], limit: RaceLimit) -> Raced:
+    def read(self, lanes: Sequence[ReadLane], limit: RaceLimit, at_least: int) -> Raced:
         """One time a round for each lane, in turn; without times, and with a reason, where one of them failed."""
+        request = ReadRequest(tuple(lanes), limit.rounds, limit.seconds, at_least)
         work_s = sum(self._limits.evaluate_s(lane.problem) for lane in lanes)
-        return self._ask(ReadRequest(tuple(lanes), limit.rounds, limit.seconds), limit.seconds + work_s)
+        return self._ask(request, limit.seconds + work_s)
 
     def ceilings(self) -> Ceilings | None:
         try:

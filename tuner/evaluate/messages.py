@@ -99,11 +99,12 @@ class ReadLane:
 
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """Read the lanes in turn for so many rounds or seconds; nothing is checked, nobody leaves."""
+    """Read the lanes in turn for so many rounds or seconds, `at_least` rounds; nothing is checked, nobody leaves."""
 
     lanes: tuple[ReadLane, ...]
     rounds: int
     seconds: float
+    at_least: int
 
 
 @dataclass(frozen=True, slots=True)

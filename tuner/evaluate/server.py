@@ -153,7 +153,7 @@ class Server:
     def _read(self, request: ReadRequest) -> Raced:
         until = time.monotonic() + request.seconds
         try:
-            times = read_lanes(self.bench, request.lanes, request.rounds, lambda: time.monotonic() > until)
+            times = read_lanes(self.bench, request, lambda: time.monotonic() > until)
         except (OutOfResources, RuntimeError, ValueError, TypeError) as error:
             return Raced((), _line(error), fatal=self._context_lost())
         return Raced(tuple(tuple(lane) for lane in times), warnings=self._monitor.pollution())

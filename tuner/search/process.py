@@ -62,7 +62,8 @@ class Features:
     def _value(self, column: int) -> Floats:
         width = len(self._axes[column].values)
         one_hot: Floats = np.eye(width + 1)[self._levels[:, column] + 1]
-        return one_hot * np.sqrt(0.5)
+        one_hot *= np.sqrt(0.5)
+        return one_hot
 
     def _position(self, column: int) -> Floats:
         axis = self._axes[column]

@@ -1,0 +1,198 @@
+"""Regimes: what a device does between readings, on the host, whose laps are as real as a GPU's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from tilewright.kernels.config import Config
+from tilewright.kernels.problem import Problem
+from tilewright.tuner.evaluate.health import Monitor, Vitals
+from tilewright.tuner.evaluate.ledger import Ledger
+from tilewright.tuner.evaluate.messages import Evaluated, EvaluateRequest
+from tilewright.tuner.evaluate.meter import Spending
+from tilewright.tuner.evaluate.pace import Pace
+from tilewright.tuner.evaluate.regime import DEFAULT, REGIMES, regime_of
+from tilewright.tuner.evaluate.server import Server
+from tilewright.tuner.evaluate.timing import HostLap
+
+PROBLEM = Problem(8, 64, 64, "fp32")
+
+
+@dataclass
+class Runners:
+    """Laps that sleep, and when each of them ran: (name, second)."""
+
+    ran: list[tuple[str, float]] = field(default_factory=list)
+
+    def lap(self, name: str, ms: float) -> HostLap:
+        def launch() -> None:
+            self.ran.append((name, time.monotonic()))
+            time.sleep(ms / 1e3)
+
+        return HostLap([launch], 1, ms * 1e3)
+
+    @property
+    def names(self) -> str:
+        return "".join(name for name, _ in self.ran)
+
+
+@pytest.fixture
+def runners() -> Runners:
+    return Runners()
+
+
+def always(read: int, speed: float) -> bool:
+    return True
+
+
+def test_every_regime_is_a_protocol_of_its_own() -> None:
+    assert len({one.protocol for one in REGIMES.values()}) == len(REGIMES)
+    assert REGIMES[DEFAULT].protocol == "interleaved/1"
+    with pytest.raises(ValueError, match="use one of interleaved, burst, sustained"):
+        regime_of("idle")
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_readings_are_those_of_the_laps_in_their_order(name: str, runners: Runners) -> None:
+    quick = replace(REGIMES[name], settle_us=min(REGIMES[name].settle_us, 4000.0), reading_us=2000.0)
+    short, long = runners.lap("a", 1.0), runners.lap("b", 20.0)
+    times = Pace(quick).read([short, long, short])
+    assert "".join(dict.fromkeys(runners.names)) == "ab"
+    assert runners.names.endswith("a")
+    assert all(time >= least for time, least in zip(times, (1e3, 20e3, 1e3), strict=True))
+
+
+def test_a_burst_rests_before_each_reading(runners: Runners) -> None:
+    Pace(REGIMES["burst"]).read([runners.lap("a", 1.0)] * 4)
+    starts = [at for _, at in runners.ran]
+    assert min(later - earlier for earlier, later in zip(starts, starts[1:], strict=False)) >= 0.015
+
+
+def test_a_sustained_reading_settles_before_it_is_read(runners: Runners) -> None:
+    regime = replace(REGIMES["sustained"], settle_us=6000.0, reading_us=4000.0)
+    (read_us,) = Pace(regime).read([runners.lap("a", 2.0)])
+    assert runners.names == "a" * (3 + 2)
+    assert read_us >= 2000
+
+
+def test_a_load_lasts_and_is_not_repeated_without_a_pause(runners: Runners) -> None:
+    pace, laps = Pace(REGIMES["sustained"]), [runners.lap("a", 1.0), runners.lap("b", 1.0)]
+    pace.load(laps, 0.1)
+    first = len(runners.ran)
+    assert runners.ran[-1][1] - runners.ran[0][1] >= 0.07
+    assert {"a", "b"} == set(runners.names)
+    pace.load(laps, 0.05)
+    assert len(runners.ran) == first
+    time.sleep(0.05)
+    pace.load(laps, 0.05)
+    assert len(runners.ran) > first
+    assert pace.seconds >= 0.15
+
+
+@pytest.mark.parametrize(("keep", "order"), [(0, "lc"), (1, "lccl"), (7, "lccllccllccllc")])
+def test_pairs_alternate_and_end_when_they_are_not_worth_it(keep: int, order: str, runners: Runners) -> None:
+    candidate, library = runners.lap("c", 0.3), runners.lap("l", 0.2)
+    asked: list[tuple[int, float]] = []
+
+    def worth(read: int, speed: float) -> bool:
+        asked.append((read, speed))
+        return read <= keep
+
+    times, beside = Pace(REGIMES[DEFAULT]).read_pairs(candidate, library, 7, worth)
+    assert runners.names == order
+    assert len(times) == len(beside) == len(order) // 2
+    assert [read for read, _ in asked] == [1, 2][: min(keep + 1, 2)]
+    assert min(times) >= 300
+
+
+def test_a_library_is_read_alone(runners: Runners) -> None:
+    times, beside = Pace(REGIMES[DEFAULT]).read_pairs(runners.lap("l", 0.2), None, 3, always)
+    assert (len(times), beside, runners.names) == (3, [], "lll")
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_a_measurement_says_how_it_was_read(name: str) -> None:
+    server = Server("cpu", 0, name)
+    found = server.answer(EvaluateRequest(PROBLEM, Config.of("cpu_blas"), 0.0))
+    assert isinstance(found, Evaluated)
+    assert found.measurement is not None
+    assert found.measurement.protocol == REGIMES[name].protocol
+    assert found.read_s >= REGIMES[name].load_s
+    assert found.round_s >= REGIMES[name].race_reading_us * 1e-6
+
+
+class Troubled(Monitor):
+    """A driver that reports trouble so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(None)
+        self.times = times
+
+    def pollution(self) -> tuple[str, ...]:
+        self.times -= 1
+        return ("another process at work",) if self.times >= 0 else ()
+
+    def vitals(self) -> Vitals:
+        return Vitals(1980, 3201, 45, 300.0, ("power cap",))
+
+
+@pytest.mark.parametrize(("times", "readings", "warnings"), [(0, 1, 0), (1, 2, 0), (2, 2, 1)])
+def test_what_was_spoilt_is_read_again_once_and_then_marked(
+    times: int, readings: int, warnings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server("cpu", 0)
+    monkeypatch.setattr(server, "_monitor", Troubled(times))
+    counted, time_ = [], server.bench.time
+
+    def time(*arguments: object) -> object:
+        counted.append(arguments)
+        return time_(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(server.bench, "time", time)
+    found = server.answer(EvaluateRequest(PROBLEM, Config.of("cpu_blas"), 0.0))
+    assert isinstance(found, Evaluated)
+    assert found.measurement is not None
+    assert len(counted) == readings
+    assert len(found.measurement.warnings) == warnings
+    assert (found.measurement.memory_clock_mhz, found.measurement.throttle) == (3201, ("power cap",))
+
+
+def test_what_is_hopeless_is_read_once() -> None:
+    server = Server("cpu", 0)
+    config = Config.of("tilewright.tests.faults:HONEST", variant=0)
+    read = []
+    for best in (0.0, 1e6):
+        found = server.answer(EvaluateRequest(PROBLEM, config, best))
+        assert isinstance(found, Evaluated)
+        assert found.measurement is not None
+        read.append(len(found.measurement.times_us))
+    assert read == [REGIMES[DEFAULT].readings, 1]
+
+
+def test_the_ledger_counts_what_a_race_had_and_what_all_would_have_had() -> None:
+    ledger, other = Ledger(), Problem(1, 2, 3)
+    for spent_s, round_s in ((0.02, 0.001), (0.002, 0.004), (0.0, 0.0)):
+        ledger.trial(PROBLEM, spent_s, round_s)
+    ledger.trial(other, 9.0, 9.0)  # never raced: there is no telling
+    ledger.race(PROBLEM, 0.1, 24)
+    ledger.race(PROBLEM, 0.1, 12)
+    total = ledger.total()
+    assert total.spent_s == pytest.approx(0.222)
+    assert total.in_full_s == pytest.approx(24 * 0.005)
+    assert Ledger().total() == Spending(0.0, 0.0)
+
+
+def test_a_race_takes_a_new_order_every_two_rounds_and_runs_the_second_backwards(runners: Runners) -> None:
+    bench = Server("cpu", 0).bench
+    laps = [runners.lap(name, 0.05) for name in "abcde"]
+    read: Callable[..., list[list[float]]] = bench._rounds
+    rounds = read(laps, [0, 1, 2, 4], 12)
+    assert [len(one) for one in rounds] == [4] * 12
+    orders = [runners.names[start : start + 4] for start in range(0, 48, 4)]
+    assert all(set(order) == set("abce") for order in orders)
+    assert all(there == back[::-1] for there, back in zip(orders[::2], orders[1::2], strict=True))
+    assert len(set(orders)) > 4

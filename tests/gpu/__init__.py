@@ -1,0 +1,1 @@
+"""Tests that need an NVIDIA GPU: kernels on real memory, faults that take a process along, and whole runs."""

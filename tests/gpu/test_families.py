@@ -1,0 +1,123 @@
+"""Every family computes the right thing on real memory: any form that it takes, and nothing but D is written."""
+
+from __future__ import annotations
+
+import random
+import re
+
+import pytest
+import torch
+
+from tilewright.kernels.config import Config
+from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.family import Call, Family
+from tilewright.kernels.operands import Operands, call, current_device, random_operands, torch_dtype
+from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
+from tilewright.kernels.scratch import Scratch
+from tilewright.tuner.evaluate.check import compare, reference
+
+pytestmark = pytest.mark.gpu
+
+OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
+ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
+# Whole tiles, ragged ones, one row, tiny, a long sum.
+SHAPES = ((256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40))
+FORMS = ("dense", "padded", "offset", "spread", "repeated")
+CASES = 20  # a family; each compiles for half a second
+SENTENCE = re.compile(r"[ABD] .{10,}: .{10,}")
+
+
+def matrix(rows: int, columns: int, transposed: bool, *, dtype: torch.dtype, form: str) -> torch.Tensor:
+    """A standard normal matrix in a form: padded rows, an odd start, no unit stride, or one row repeated."""
+    if transposed:
+        return matrix(columns, rows, False, dtype=dtype, form=form).T
+    made = torch.randn((rows + 2, 2 * columns + 32), device="cuda").to(dtype)
+    if form == "repeated":
+        return made[1:2, :columns].expand(rows, columns)
+    if form == "spread":
+        return made[1 : rows + 1, 3 : 3 + 2 * columns : 2]
+    if form == "dense":
+        return made[1 : rows + 1, :columns].contiguous()
+    first = 1 if form == "offset" else 16
+    return made[1 : rows + 1, first : first + columns]
+
+
+def surrounded(problem: Problem, form: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """D, and the larger memory of NaN that it lies in."""
+    size = (problem.m + 4, 2 * problem.n + 48)
+    around = torch.full(size, float("nan"), dtype=torch_dtype(problem.out_dtype), device="cuda")
+    first, step = {"offset": (17, 1), "spread": (16, 2)}.get(form, (16, 1))
+    return around[2 : 2 + problem.m, first : first + step * problem.n : step], around
+
+
+def draw(chance: random.Random, family: Family) -> tuple[Problem, Config]:
+    """A problem that the family has a space for, and a point of it."""
+    while True:
+        problem = Problem(*chance.choice(SHAPES), chance.choice(tuple(DTYPES)), chance.choice(LAYOUTS))
+        space = family.space(problem, current_device())
+        if len(space):
+            return problem, chance.choice(list(space))
+
+
+def assert_right(family: Family, wanted: Call, config: Config, around: torch.Tensor) -> None:
+    launch = family.bind(wanted, config)
+    launch()
+    torch.cuda.synchronize()
+    found = wanted.d.clone()
+    check = compare(found, reference(wanted.problem, Operands(wanted.a, wanted.b, wanted.d)))
+    assert check.passed, f"{config}: {check}"
+    for _ in range(3):
+        wanted.d.fill_(float("nan"))
+        launch()
+        assert torch.equal(found, wanted.d), f"{config} on {wanted.problem}: a repeat differs"
+    wanted.d.fill_(float("nan"))
+    assert around.isnan().all(), f"{config} on {wanted.problem} wrote beside D"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_random_problems_forms_and_configs(name: str) -> None:
+    family, chance, device = FAMILIES[name], random.Random(name), current_device()
+    torch.manual_seed(1)
+    scratch, served = Scratch("cuda"), 0
+    for case in range(CASES):
+        problem, config = draw(chance, family)
+        dtype, form = torch_dtype(problem.dtype), FORMS[case % len(FORMS)]
+        a = matrix(problem.m, problem.k, problem.a_transposed, dtype=dtype, form=form)
+        b = matrix(problem.k, problem.n, problem.b_transposed, dtype=dtype, form=form)
+        d, around = surrounded(problem, form)
+        wanted = call(problem, device, Operands(a, b, d), scratch)
+        refused = family.refuses(wanted, config)
+        if refused:
+            assert SENTENCE.fullmatch(refused), refused
+            continue
+        assert_right(family, wanted, config, around)
+        served += 1
+    assert served == CASES if name != "descriptor" else served >= CASES // len(FORMS)
+
+
+@pytest.mark.parametrize("form", ["offset", "spread", "repeated"])
+def test_descriptor_refuses_in_a_sentence(form: str) -> None:
+    problem, family = Problem(128, 128, 128), FAMILIES["descriptor"]
+    a = matrix(128, 128, False, dtype=torch.bfloat16, form=form)
+    b = matrix(128, 128, True, dtype=torch.bfloat16, form="dense")
+    d, _ = surrounded(problem, "dense")
+    config = family.defaults(problem, current_device())[0]
+    assert SENTENCE.fullmatch(
+        family.refuses(call(problem, current_device(), Operands(a, b, d), Scratch("cuda")), config)
+    )
+
+
+@pytest.mark.parametrize("name", ON_GPU)
+def test_replayed_graph_gives_the_same_bits(name: str) -> None:
+    problem, family, device = Problem(64, 512, 1024), FAMILIES[name], current_device()
+    operands = random_operands(problem, torch.Generator("cuda").manual_seed(2))
+    launch = family.bind(call(problem, device, operands, Scratch("cuda")), family.defaults(problem, device)[0])
+    launch()
+    direct = operands.d.clone()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        launch()
+    operands.d.fill_(float("nan"))
+    graph.replay()
+    torch.cuda.synchronize()
+    assert torch.equal(direct, operands.d)
