@@ -28,6 +28,7 @@ _landscape = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="A landscape of another device or problem: each search starts from one there, of the same budget.",
 )
 @click.option("--noise", is_flag=True, help="Draw each reading with the recorded spread.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Configs asked for at a time.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes.  [default: one a core]")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves: a .png, .svg or .pdf.")
 @click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write a README.md and curves there.")
@@ -40,6 +41,7 @@ def replay(
     seeds: int,
     warm_from: Path | None,
     noise: bool,
+    batch: int,
     jobs: int,
     plot: Path | None,
     report: Path | None,
@@ -69,7 +71,8 @@ def replay(
         raise click.BadParameter(f"sampler {unknown[0]!r} is not known: use {', '.join(SAMPLERS)}")
     curves = _curves(plot) if plot or report else None
     landscapes = [without_libraries(read_landscape(path)) for path in files]
-    options = ReplayOptions(budget, noise, without_libraries(read_landscape(warm_from)) if warm_from else None)
+    neighbour = without_libraries(read_landscape(warm_from)) if warm_from else None
+    options = ReplayOptions(budget, batch, noise, neighbour)
     found = list(summaries(landscapes, names, seeds, options, jobs=jobs))
     if curves and plot:
         curves.draw(found, plot)

@@ -63,7 +63,10 @@ def test_points_that_the_cpu_lacks_are_no_points() -> None:
     ("overtakings", "said"),
     [
         ([], "Only the CPU was measured"),
-        ([Overtaking(GPU, 1.0, None)], "With its data on the GPU this layer should run on the GPU at every m measured."),
+        (
+            [Overtaking(GPU, 1.0, None)],
+            "With its data on the GPU this layer should run on the GPU at every m measured.",
+        ),
         (
             [Overtaking(GPU, 1.0, None), Overtaking(PINNED, 6.4, 4)],
             "with its data in pinned host memory, on the CPU up to about m = 6 and on the GPU beyond.",

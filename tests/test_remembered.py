@@ -17,7 +17,7 @@ from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
 from tilewright.tuner.remembered import BAD, bad_elsewhere
 from tilewright.tuner.store import Store, open_store
 from tilewright.tuner.study import EFFORTS, Progress, Study, StudyOptions
-from tilewright.tuner.trial import Environment, Outcome, Trial
+from tilewright.tuner.trial import Outcome, Trial
 
 EVERYTHING = StudyOptions(replace(EFFORTS["exhaustive"], trials=0), "exhaustive")
 
@@ -33,10 +33,9 @@ def meter(tmp_path: Path) -> ReplayMeter:
     return open_replay(recorded.write(tmp_path, PROBLEM, OTHER))
 
 
-def failed(meter: ReplayMeter, outcome: Outcome, problem: Problem = OTHER, index: int = 0, **changes: str) -> Trial:
+def failed(meter: ReplayMeter, outcome: Outcome, problem: Problem = OTHER, index: int = 0) -> Trial:
     config = list(meter.space(PROBLEM))[index]
-    environment: Environment = replace(meter.environment(config), **changes)
-    return Trial(problem, meter.device, config, environment, outcome, now(), "it went wrong")
+    return Trial(problem, meter.device, config, meter.environment(config), outcome, now(), "it went wrong")
 
 
 def tried(meter: ReplayMeter, store: Store, options: StudyOptions = EVERYTHING) -> tuple[set[Config], Progress]:
@@ -90,7 +89,8 @@ def test_another_binary_is_another_matter(other: Problem, meter: ReplayMeter, st
 
 @pytest.mark.parametrize("changes", [{"triton": "another"}, {"driver": "another"}, {"kernel_hash": "another"}])
 def test_another_toolchain_is_another_matter(changes: dict[str, str], meter: ReplayMeter, store: Store) -> None:
-    store.add(failed(meter, Outcome.TIMED_OUT, **changes))
+    old = failed(meter, Outcome.TIMED_OUT)
+    store.add(replace(old, environment=replace(old.environment, **changes)))
     assert bad_elsewhere(PROBLEM, meter, store) == frozenset()
     store.add(failed(meter, Outcome.TIMED_OUT, index=1))
     assert len(bad_elsewhere(PROBLEM, meter, store)) == 1

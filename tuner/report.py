@@ -48,9 +48,9 @@ def report(store: Store, device: Device, landscapes: Iterable[tuple[str, Landsca
 _PROTOCOL: Final = (
     "The fastest kernel of our own for each problem, raced against cuBLAS (`torch.mm`): replayed in turn, round after "
     "round, in CUDA graphs over rotating random inputs larger than the L2. The ratio is the median over rounds of "
-    "cuBLAS's time over ours, with an interval that holds with 95% confidence for all lanes of the race together. Above 1 "
-    "ours is faster; `tie` is within 1%. Times are at the clock that cuBLAS ran at. `roofline` is the least time that the "
-    "device's measured rates leave, as a share of ours."
+    "cuBLAS's time over ours, with an interval that holds with 95% confidence for all lanes of the race together. "
+    "Above 1 ours is faster; `tie` is within 1%. Times are at the clock that cuBLAS ran at. `roofline` is the least "
+    "time that the device's measured rates leave, as a share of ours."
 )
 _LANDSCAPES: Final = (
     "Exhaustively measured spaces, one CSV a problem. Times are at one clock: the library's median over the recording, "

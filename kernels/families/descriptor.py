@@ -122,8 +122,8 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
 def shared_memory(problem: Problem, device: Device, config: Config) -> int:
     """Of a block, in bytes: the ring of stages with its barriers, and the tile of D on its way out.
 
-    A persistent program keeps D's tile beside the ring, for the next tile's loads are under way. 32-bit results are kept
-    beside it on sm_90 too. Read off Triton 3.6 and 3.7; held against the compiler in the tests.
+    A persistent program keeps D's tile beside the ring, for the next tile's loads are under way. 32-bit results are
+    kept beside it on sm_90 too. Read off Triton 3.6 and 3.7; held against the compiler in the tests.
     """
     stages = config.number("num_stages")
     ring, result = stages * limits.operand_bytes(problem, config), limits.result_bytes(problem, config)

@@ -1,4 +1,4 @@
-"""`compare` and `crossover` as commands, on a machine with or without a GPU."""
+"""`compare`, `crossover` and the regimes as commands, on a machine with or without a GPU."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def test_nothing_stored_and_nothing_named_is_a_mistake(run: Run) -> None:
 
 
 def test_a_regime_that_is_none_is_named(run: Run) -> None:
-    assert "regime 'idle' is not known: use one of interleaved, burst, sustained" in run(
-        "compare", "8x32x32", "--regime", "idle"
-    ).error
+    assert (
+        "regime 'idle' is not known: use one of interleaved, burst, sustained"
+        in run("compare", "8x32x32", "--regime", "idle").error
+    )
 
 
 @pytest.mark.parametrize("end", ["png", "svg"])
@@ -61,3 +62,12 @@ def test_a_crossover_is_told_to_programs(run: Run) -> None:
 )
 def test_what_is_no_crossover_is_refused(run: Run, arguments: tuple[str, ...], said: str) -> None:
     assert said in run("crossover", *arguments).error
+
+
+def test_results_of_a_regime_are_kept_apart(run: Run, tmp_path: Path) -> None:
+    where = ("8x32x32", "--dtype", "fp32", "--db", str(tmp_path / "trials.db"))
+    (tuned,) = json.loads(run("tune", *where, "--device", "cpu", "--regime", "burst", "--json").out)
+    assert tuned["winner"]["protocol"] == "burst/1"
+    assert tuned["winner"]["of_roofline"] is not None
+    assert json.loads(run("best", *where, "--regime", "burst", "--json").out)[0]["winner"]["protocol"] == "burst/1"
+    assert "has no result for" in run("best", *where, "--regime", "sustained").error

@@ -25,6 +25,13 @@ def test_this_machine_is_sound(run: Run) -> None:
     assert all(f"family {name}" in found for name in FAMILIES)
 
 
+def test_what_would_spoil_a_measurement_is_always_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
+    assert examined(run)[1]["host health"]["found"].endswith("nothing that would spoil a measurement")
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0.0, 0.0))
+    assert "load average 1000.0" in examined(run)[1]["host health"]["found"]
+
+
 def test_people_get_a_table(run: Run) -> None:
     assert "what to do" in run("doctor").out
 

@@ -85,7 +85,8 @@ def test_what_one_should_know_is_said(changes: dict[str, Any], said: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("bits", "polluted"), [(0x0, False), (0x1, False), (0x4, False), (0x8, True), (0x20, True), (0x40, True), (0x80, True)]
+    ("bits", "polluted"),
+    [(0x0, False), (0x1, False), (0x4, False), (0x8, True), (0x20, True), (0x40, True), (0x80, True)],
 )
 def test_heat_spoils_a_reading_and_the_power_cap_does_not(bits: int, polluted: bool) -> None:
     assert bool(monitor(nvmlDeviceGetCurrentClocksThrottleReasons=bits).pollution()) is polluted

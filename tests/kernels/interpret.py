@@ -1,4 +1,4 @@
-"""Runs one family's kernels in Triton's interpreter on the host and prints what is wrong, a line each; run as a program.
+"""Runs one family's kernels in Triton's interpreter on the host and prints what is wrong, a line each; a program.
 
 A program of its own, for Triton reads TRITON_INTERPRET when a kernel is decorated.
 """
@@ -106,14 +106,21 @@ def configs(family: Family) -> list[Config]:
     chance = random.Random(family.name)
     chosen = [Config.of(family.name, {axis.name: axis.values[0] for axis in family.axes})]
     for index in range(max(len(axis.values) for axis in family.axes)):
-        chosen.append(Config.of(family.name, {axis.name: axis.values[index % len(axis.values)] for axis in family.axes}))
-    chosen += [Config.of(family.name, {axis.name: chance.choice(axis.values) for axis in family.axes}) for _ in range(2)]
+        chosen.append(
+            Config.of(family.name, {axis.name: axis.values[index % len(axis.values)] for axis in family.axes})
+        )
+    chosen += [
+        Config.of(family.name, {axis.name: chance.choice(axis.values) for axis in family.axes}) for _ in range(2)
+    ]
     return list(dict.fromkeys(chosen))
 
 
 def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
     """Every shape in every layout, and two of them in every form; dtypes and configs take turns."""
-    configs_in_turn, dtypes_in_turn = itertools.cycle(configs(family)), itertools.cycle(("fp16", "fp32", "fp32", "fp16"))
+    configs_in_turn, dtypes_in_turn = (
+        itertools.cycle(configs(family)),
+        itertools.cycle(("fp16", "fp32", "fp32", "fp16")),
+    )
     dense = itertools.product(SHAPES, LAYOUTS, FORMS[:1])
     for shape, layout, form in itertools.chain(dense, itertools.product(SHAPES_IN_FORMS, LAYOUTS, FORMS[1:])):
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)

@@ -27,7 +27,9 @@ def test_a_problems_accesses_are_those_of_its_operands(dtype: str, layout: str) 
         assert Accesses.of(operands.a, operands.b, operands.d) == Accesses.dense(problem), problem
 
 
-def at(shape: tuple[int, int], strides: tuple[int, int], offset: int = 0, dtype: torch.dtype = torch.bfloat16) -> Access:
+def at(
+    shape: tuple[int, int], strides: tuple[int, int], offset: int = 0, dtype: torch.dtype = torch.bfloat16
+) -> Access:
     memory = torch.empty(1 << 14, dtype=dtype)
     assert memory.data_ptr() % 64 == 0
     return Access.of(memory.as_strided(shape, strides, offset))

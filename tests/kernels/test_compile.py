@@ -1,4 +1,4 @@
-"""Every family compiles for several GPUs on a machine without one, to the shared memory that its constraint predicts."""
+"""Every family compiles for several GPUs without one, to the shared memory that its constraint predicts."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_no_default_spills(name: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_one_binary_serves_every_shape(name: str, layout: str, dtype: str) -> None:
-    """Of an alignment: only whether the extent that a matrix is stored along fills vectors of 16 bytes is compiled in."""
+    """Of an alignment: only whether the extent that a matrix is stored along fills 16-byte vectors is compiled in."""
     family, device = FAMILIES[name], nominal("sm90")
     assert family.binary is not None
     # Extents that no matrix is stored along do not count: m, where A is stored in rows, n never, k where neither is.
@@ -145,7 +145,9 @@ def test_one_binary_serves_every_shape(name: str, layout: str, dtype: str) -> No
 def run_time_variants(family: Family) -> Iterator[Config]:
     """Configs that differ in nothing that is compiled in, but for whether programs stay."""
     run_time = {"group_m", "split", "programs_per_sm"}
-    for values in itertools.product(*(axis.values if axis.name in run_time else axis.values[-1:] for axis in family.axes)):
+    for values in itertools.product(
+        *(axis.values if axis.name in run_time else axis.values[-1:] for axis in family.axes)
+    ):
         yield Config.of(family.name, dict(zip((axis.name for axis in family.axes), values, strict=True)))
 
 

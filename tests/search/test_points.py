@@ -7,6 +7,7 @@ from hypothesis import given
 from tilewright.kernels.config import Config
 from tilewright.kernels.space import Axis, ConfigSpace
 from tilewright.tuner.search.points import Points
+
 from .spaces import bowl, spaces
 
 

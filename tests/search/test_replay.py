@@ -62,9 +62,7 @@ def test_libraries_are_not_searched() -> None:
 
 
 def test_processes_change_nothing_but_the_clock() -> None:
-    alone, apart = (
-        list(summaries([SMALL], ["random", "climb"], 3, ReplayOptions(), jobs=jobs)) for jobs in (1, 2)
-    )
+    alone, apart = (list(summaries([SMALL], ["random", "climb"], 3, ReplayOptions(), jobs=jobs)) for jobs in (1, 2))
     assert [replace(one, ask_ms=0) for one in alone] == [replace(one, ask_ms=0) for one in apart]
     assert [(one.landscape, one.sampler, one.seeds) for one in alone] == [("small", "random", 3), ("small", "climb", 3)]
 

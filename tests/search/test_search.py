@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tilewright.kernels.config import Config
 from tilewright.kernels.space import ConfigSpace, Space
 from tilewright.tuner.search import SAMPLERS, Search
+
 from .spaces import bowl, bowl_us, spaces
 
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS)

@@ -11,7 +11,7 @@ from .meter import Spending
 
 @dataclass(slots=True)
 class Account:
-    """Of one problem: seconds spent, the cost of a round of each candidate, the most rounds that a race had."""
+    """Of one problem: seconds spent, the cost of a round of each candidate, the rounds of a race that none leaves."""
 
     spent_s: float = 0.0
     rounds_s: list[float] = field(default_factory=list)

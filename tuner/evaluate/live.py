@@ -164,7 +164,7 @@ class LiveMeter:
         lanes = tuple(
             Lane(config, self.environment(config), times) for config, times in zip(racers, raced.times_us, strict=True)
         )
-        self._ledger.race(problem, raced.read_s, len(raced.times_us[0]))
+        self._ledger.race(problem, raced.read_s, limit.rounds)
         race = Race(problem, self.device, self.protocol, library, lanes, started_at)
         return replace(race, notes=(verdict_text(race), *raced.warnings))
 

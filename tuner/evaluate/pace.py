@@ -25,7 +25,7 @@ class Pace:
     """Reads laps of one device in one regime.
 
     Attributes:
-        seconds: for which the device was ours, load and rest included.
+        seconds: spent on readings, with what a regime puts before each of them, without loads.
         watch: is called while the last readings of a config are under way.
     """
 
@@ -37,13 +37,13 @@ class Pace:
 
     def load(self, laps: Sequence[Lap], seconds: float) -> None:
         """Keeps the device at work with these laps in turn, until it has been without a pause for so many seconds."""
-        started = self._begin()
+        self._begin()
         while seconds > 0 and time.monotonic() - self._busy_since < seconds:
             for lap in laps:
                 for _ in range(_repeats(lap, _CHUNK_US / len(laps))):
                     lap.start()
             laps[0].wait()
-        self._end(started)
+        self._end()
 
     def read(self, laps: Sequence[Lap], watch: Callable[[], None] = _nothing) -> list[float]:
         """One time for each of these laps, in the order in which they are given and run; us a launch.
@@ -60,7 +60,8 @@ class Pace:
             watch()
             laps[0].wait()
             times = [reading() for reading in readings]
-        self._end(started)
+        self._end()
+        self.seconds += self._busy_until - started
         return times
 
     def read_pairs(
@@ -110,9 +111,8 @@ class Pace:
             self._busy_since = now
         return now
 
-    def _end(self, started: float) -> None:
+    def _end(self) -> None:
         self._busy_until = time.monotonic()
-        self.seconds += self._busy_until - started
 
 
 def _repeats(lap: Lap, wanted_us: float) -> int:

@@ -16,7 +16,8 @@ from .samplers import PointSampler
 START: Final = 8  # trials spread over the space before the process is asked
 SPREAD_OF: Final = 50
 REFIT: Final = 5
-LATEST: Final = 400  # trials that the process is conditioned on at most: the best and the newest
+CONDITIONED: Final = 400  # trials that the process is conditioned on at most, and fitted to at most
+FITTED: Final = 150
 CANDIDATES: Final = 1500
 NEAR_BEST: Final = 3
 NEAR_AXES: Final = 2
@@ -36,7 +37,8 @@ class GPSampler(PointSampler):
 
     def choose(self, history: History, rng: np.random.Generator) -> int:
         measured = np.isfinite(history.log_us)
-        if len(history.tried) + len(history.pending) < START or measured.sum() < 2:
+        asked = len(history.tried) + len(history.pending)
+        if asked < START or measured.sum() < 2:
             return self._spread(history, rng)
         tried, values, _ = standardized(history)
         settings = self._settings(tried, values)
@@ -46,7 +48,7 @@ class GPSampler(PointSampler):
         process = self._conditioned(history, tried, values, hyper)
         candidates = self._candidates(history, tried, values, rng)
         mean, deviation = process.predict(candidates)
-        if len(history.tried) % EXPLORE_EVERY == 0:
+        if asked % EXPLORE_EVERY == 0:
             return int(candidates[np.argmin(mean - EXPLORE_SIGMAS * deviation)])
         best = values[measured].min()
         return int(candidates[np.argmax(expected_improvement(best, mean, deviation))])
@@ -55,12 +57,12 @@ class GPSampler(PointSampler):
         """Fitted at every fifth trial, to the trials until then: a resumed study finds the same."""
         count = max(len(tried) // REFIT * REFIT, min(START, len(tried)))
         if self._fitted[0] != count:
-            self._fitted = count, fits(self._features, *_kept(tried[:count], values[:count]))
+            self._fitted = count, fits(self._features, *thinned(tried[:count], values[:count], FITTED))
         return self._fitted[1]
 
     def _conditioned(self, history: History, tried: NDArray[np.intp], values: Floats, hyper: Hyper) -> Process:
         """On the trials, and on those under way as if they came out as expected."""
-        kept, told = _kept(tried, values)
+        kept, told = thinned(tried, values, CONDITIONED)
         process = Process(self._features, kept, told, hyper)
         if not history.pending:
             return process
@@ -109,11 +111,11 @@ def expected_improvement(best: float, mean: Floats, deviation: Floats) -> Floats
     return improvement
 
 
-def _kept(tried: NDArray[np.intp], values: Floats) -> tuple[NDArray[np.intp], Floats]:
-    """The better half and the newer half of what a process can be conditioned on in reasonable time."""
-    if len(tried) <= LATEST:
+def thinned(tried: NDArray[np.intp], values: Floats, most: int) -> tuple[NDArray[np.intp], Floats]:
+    """At most so many trials, half of them the best and half the newest: a process costs the cube of their number."""
+    if len(tried) <= most:
         return tried, values
-    best = np.argsort(values, kind="stable")[: LATEST // 2]
-    newest = np.arange(len(tried) - LATEST // 2, len(tried))
+    best = np.argsort(values, kind="stable")[: most // 2]
+    newest = np.arange(len(tried) - most // 2, len(tried))
     kept = np.union1d(best, newest)
     return tried[kept], values[kept]

@@ -12,7 +12,7 @@ from optuna.trial import create_trial
 
 from ...kernels.config import Config
 from ...kernels.space import ConfigSpace, Space
-from .gp import expected_improvement, standardized
+from .gp import CONDITIONED, FITTED, expected_improvement, standardized, thinned
 from .history import History
 from .points import FAMILY, Points
 from .process import Features, Process, fits
@@ -63,7 +63,8 @@ def promise(space: Space, results: Sequence[tuple[Config, float | None]]) -> flo
         return 0.0
     tried, values, unit = standardized(history)
     features = Features(points)
-    process = Process(features, tried, values, fits(features, tried, values)[0])
+    likeliest = fits(features, *thinned(tried, values, FITTED))[0]
+    process = Process(features, *thinned(tried, values, CONDITIONED), likeliest)
     best = float(values.min())
     gains = [
         expected_improvement(best, *process.predict(untried[start : start + _CHUNK])).max()

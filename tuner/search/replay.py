@@ -30,12 +30,14 @@ class ReplayOptions:
 
     Attributes:
         budget: evaluations, failing ones included.
+        batch: configs asked for before the first of them is told.
         noise: draw each reading with the recorded spread in place of the mean.
         neighbour: a landscape that the same sampler searches first, with the same budget and seed and without noise;
             what it found there is the prior of the search here.
     """
 
     budget: int = 100
+    batch: int = 1
     noise: bool = False
     neighbour: Landscape | None = None
 
@@ -45,7 +47,7 @@ class Run:
     """One search of a landscape.
 
     Attributes:
-        fractions: after each evaluation, the best time of the landscape over that of the best config found; 0 before any
+        fractions: after each evaluation, the landscape's best time over that of the best config found; 0 before any
             was measured. Under noise the config is the one with the best reading, and the time is its recorded mean.
         failing: evaluations that failed.
         ask_ms: the median ask, in ms.
@@ -98,19 +100,14 @@ def run(landscape: Landscape, sampler: str, seed: int, options: ReplayOptions) -
     """One search of `landscape`. Deterministic but for `ask_ms`."""
     prior: Results = ()
     if options.neighbour is not None:
-        prior = run(options.neighbour, sampler, seed, ReplayOptions(options.budget)).found
+        prior = run(options.neighbour, sampler, seed, ReplayOptions(options.budget, options.batch)).found
     search = Search(landscape.space(), sampler=sampler, seed=seed, prior=prior)
     noise = _Noise(landscape, seed) if options.noise else None
     fractions: list[float] = []
     found: list[tuple[Config, float]] = []
     asks: list[float] = []
     failing, fraction, best_read, best_us = 0, 0.0, float("inf"), landscape.best_us
-    for _ in range(options.budget):
-        start = time.perf_counter()
-        config = search.ask()
-        asks.append(time.perf_counter() - start)
-        if config is None:
-            break
+    for config in _asked(search, options, asks):
         reading = landscape.readings[config]
         time_us = noise.draw(reading) if noise else reading.time_us
         search.tell(config, time_us)
@@ -122,6 +119,24 @@ def run(landscape: Landscape, sampler: str, seed: int, options: ReplayOptions) -
                 best_read, fraction = time_us, best_us / reading.time_us
         fractions.append(fraction)
     return Run(tuple(fractions), failing, 1e3 * statistics.median(asks), tuple(found))
+
+
+def _asked(search: Search, options: ReplayOptions, asks: list[float]) -> Iterator[Config]:
+    """The configs of a search, a batch asked before its first is given out; `asks` gets the seconds of each ask."""
+    left = options.budget
+    while left > 0:
+        batch: list[Config] = []
+        while len(batch) < min(options.batch, left):
+            start = time.perf_counter()
+            config = search.ask()
+            asks.append(time.perf_counter() - start)
+            if config is None:
+                break
+            batch.append(config)
+        if not batch:
+            return
+        left -= len(batch)
+        yield from batch
 
 
 def summaries(
