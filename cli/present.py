@@ -211,7 +211,8 @@ def spending_text(spending: Spending) -> str:
     """What the readings cost, against what it would have cost to read every candidate in full."""
     share = spending.spent_s / spending.in_full_s
     return (
-        f"Readings took {spending.spent_s:.1f} s of the device: {share:.0%} of the {spending.in_full_s:.1f} s that every "
+        f"Readings took {spending.spent_s:.1f} s of the device: {share:.0%} of the {spending.in_full_s:.1f} s that "
+        "every "
         "candidate in full, in all the rounds of a race, would have taken."
     )
 

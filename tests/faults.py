@@ -112,7 +112,7 @@ GREEDY: Final = _on_host("GREEDY", _take_all_memory)
 
 
 @triton.jit
-def copy_kernel(a, d, VARIANT: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803 - as Triton has it
+def copy_kernel(a, d, VARIANT: tl.constexpr):  # noqa: N803 - as Triton has it
     tl.static_assert(VARIANT >= 0, "a negative variant cannot be compiled")
     tl.store(d, tl.load(a) + VARIANT)
 

@@ -125,7 +125,8 @@ def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
     for shape, layout, form in itertools.chain(dense, itertools.product(SHAPES_IN_FORMS, LAYOUTS, FORMS[1:])):
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
-        yield Problem(*shape, dtype, layout, out_dtype), form, config
+        m, n, k = shape
+        yield Problem(m, n, k, dtype, layout, out_dtype), form, config
 
 
 def wrong(asked: Call, config: Config) -> str:

@@ -49,7 +49,7 @@ class RaceLimit:
 
 @dataclass(frozen=True, slots=True)
 class Spending:
-    """Seconds of the device for readings: those that were spent, in search and races, and those that it would have taken
+    """Seconds of the device for readings: those spent, in search and races, and those that it would have taken
     to read every candidate in full: in as many rounds as a race has for who stays to the end."""
 
     spent_s: float
