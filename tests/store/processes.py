@@ -29,21 +29,22 @@ class Worker:
         self.process.stdin.flush()
 
     def lines(self, last: str = "done") -> list[str]:
-        """What it says before `last`, or before its end."""
+        """What it says before `last`."""
         assert self.process.stdout is not None
-        said = []
+        said: list[str] = []
         for line in self.process.stdout:
-            if line.endswith("\n") and line.rstrip("\n") == last:
-                break
+            if line == f"{last}\n":
+                return said
             said.append(line.rstrip("\n"))
-        return said
+        raise AssertionError(f"a worker ended with {self.process.wait()} before {last}; its last words: {said[-3:]}")
 
     def kill(self) -> list[int]:
         """Kills it with SIGKILL; the numbers that it had acknowledged."""
+        assert self.process.stdout is not None
         self.process.kill()
-        said = self.lines()
+        said = self.process.stdout.read().splitlines(keepends=True)
         self.process.wait()
-        return [int(line) for line in said if line not in ("ready", "done")]
+        return [int(line) for line in said if line.endswith("\n") and line not in ("ready\n", "done\n")]
 
     def __enter__(self) -> Self:
         return self

@@ -66,6 +66,13 @@ def test_the_latest_race_stands_first(memory: Store) -> None:
     assert configs(best(memory, PROBLEM)) == [tiled(3), tiled(1), CUBLAS, tiled(2)]
 
 
+def test_who_left_a_race_stands_below_those_who_stayed(memory: Store) -> None:
+    """It was beaten in the rounds that it ran, whatever its ratio to the library was in those."""
+    left = around(94.0)[:18]
+    memory.add_race(race({CUBLAS: around(100.0), tiled(1): left, tiled(2): around(95.0)}))
+    assert configs(best(memory, PROBLEM)) == [tiled(2), CUBLAS, tiled(1)]
+
+
 def test_a_library_may_win_and_a_tie_is_told(memory: Store) -> None:
     memory.add_race(race({CUBLAS: around(100.0), tiled(1): around(100.4)}))
     answer = best(memory, PROBLEM)

@@ -161,9 +161,7 @@ class LiveMeter:
         raced = self._ask(request, self._limits.race_s(problem, len(racers), limit))
         if not raced.times_us:
             return None
-        lanes = tuple(
-            Lane(config, self.environment(config), times) for config, times in zip(racers, raced.times_us, strict=True)
-        )
+        lanes = tuple(Lane(one, self.environment(one), read) for one, read in zip(racers, raced.times_us, strict=True))
         self._ledger.race(problem, raced.read_s, limit.rounds)
         race = Race(problem, self.device, self.protocol, library, lanes, started_at)
         return replace(race, notes=(verdict_text(race), *raced.warnings))

