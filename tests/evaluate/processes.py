@@ -17,12 +17,18 @@ def alive(pid: int) -> bool:
 
 
 def children(pid: int | None = None) -> set[int]:
-    """The processes that `pid` (this one) has started and that run."""
+    """The processes that `pid` (this one) has started and that run, but for Python's own resource tracker."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, parent = _status(stat)
         except (FileNotFoundError, ProcessLookupError):
+            continue
+        try:
+            command = stat.with_name("cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"multiprocessing.resource_tracker" in command:
             continue
         if int(parent) == (pid or os.getpid()) and state != "Z":
             found.add(int(stat.parent.name))
