@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +14,22 @@ from tilewright.tuner.evaluate import METERS, Meter, MeterError, MeterOptions, R
 from tilewright.tuner.evaluate.health import gpu_count
 from tilewright.tuner.trial import Outcome, Trial
 
+from .processes import children, soon
+
 PROBLEM = recorded.PROBLEM
 KINDS = [pytest.param(kind, marks=[pytest.mark.gpu] if kind == "gpu" else []) for kind in METERS]
 
 
 @pytest.fixture(params=KINDS)
-def meter(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Meter]:
-    where = {"replay": lambda: f"replay:{recorded.write(tmp_path, PROBLEM)[0]}"}
-    name: Callable[[], str] = where.get(request.param, lambda: request.param)
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "gpu" and not gpu_count():
         pytest.skip("no NVIDIA GPU here")
-    opened = open_meter(name(), MeterOptions(jobs=2))
+    return f"replay:{recorded.write(tmp_path, PROBLEM)[0]}" if request.param == "replay" else str(request.param)
+
+
+@pytest.fixture
+def meter(where: str) -> Iterator[Meter]:
+    opened = open_meter(where, MeterOptions(jobs=2))
     yield opened
     opened.close()
 
@@ -67,6 +72,28 @@ def test_the_library_is_measured(meter: Meter) -> None:
     (trial,) = everything(meter)
     assert trial.median_us is not None
     assert trial.median_us > 0
+
+
+def test_what_fails_is_a_trial_with_a_reason(tmp_path: Path) -> None:
+    meter = open_meter(f"replay:{recorded.write(tmp_path, PROBLEM)[0]}")
+    for config in meter.space(PROBLEM):
+        meter.submit(PROBLEM, config)
+    failed = [trial for trial in everything(meter) if trial.outcome is not Outcome.MEASURED]
+    assert [(trial.outcome, trial.measurement) for trial in failed] == [(Outcome.OUT_OF_RESOURCES, None)] * 4
+    assert all(trial.reason for trial in failed)
+    meter.close()
+
+
+def test_nothing_is_left_of_one_that_is_closed(where: str) -> None:
+    before = children()
+    meter = open_meter(where, MeterOptions(jobs=2))
+    meter.prefetch(PROBLEM)
+    for config in (meter.library(PROBLEM), *list(meter.space(PROBLEM))[:3]):
+        if config is not None:
+            meter.submit(PROBLEM, config)
+    meter.collect()
+    meter.close()
+    assert soon(lambda: children() == before)
 
 
 def test_a_race_is_of_equal_readings_or_there_is_none(meter: Meter) -> None:

@@ -87,9 +87,10 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
         elif matrix.numel():  # whole numbers: the bound of a check is for sums of values that differ
             line = matrix[0] if matrix.stride(0) == 0 else matrix[:, 0]
             line.copy_(torch.randint(-4, 5, line.shape, generator=generator))
-    margin = form.margin
-    around = torch.full((problem.m + 2 * margin, problem.n + 2 * margin), POISON, dtype=torch_dtype(problem.out_dtype))
-    d = around[margin : margin + problem.m, margin : margin + problem.n]
+    around = torch.full(
+        (problem.m + 2 * form.margin, problem.n + 2 * form.margin), POISON, dtype=torch_dtype(problem.out_dtype)
+    )
+    d = around[form.margin : form.margin + problem.m, form.margin : form.margin + problem.n]
     d.fill_(float("nan"))
     return Operands(a, b, d)
 
@@ -117,15 +118,12 @@ def configs(family: Family) -> list[Config]:
 
 def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
     """Every shape in every layout, and two of them in every form; dtypes and configs take turns."""
-    configs_in_turn, dtypes_in_turn = (
-        itertools.cycle(configs(family)),
-        itertools.cycle(("fp16", "fp32", "fp32", "fp16")),
-    )
+    configs_in_turn = itertools.cycle(configs(family))
+    dtypes_in_turn = itertools.cycle(("fp16", "fp32", "fp32", "fp16"))
     dense = itertools.product(SHAPES, LAYOUTS, FORMS[:1])
-    for shape, layout, form in itertools.chain(dense, itertools.product(SHAPES_IN_FORMS, LAYOUTS, FORMS[1:])):
+    for (m, n, k), layout, form in itertools.chain(dense, itertools.product(SHAPES_IN_FORMS, LAYOUTS, FORMS[1:])):
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
-        m, n, k = shape
         yield Problem(m, n, k, dtype, layout, out_dtype), form, config
 
 

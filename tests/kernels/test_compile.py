@@ -34,8 +34,9 @@ TARGETS: Final = [
     for name, family in KERNELS.items()
     if family.space(Problem(256, 256, 256), nominal(arch))
 ]
-# bf16 nt with no row on 16 bytes: the addresses of a tile of 128 x 128, one an element, are two too many a thread.
-SPILLED_BYTES_AT_MOST: Final = 8
+# Where no row is on 16 bytes, each element of a tile has an address in registers. split_k's tile of 64 x 64 in steps of
+# 128 needs a few too many under Triton 3.6, and tiled's of 128 x 128 needs two under 3.7.
+SPILLED_BYTES_WHEN_RAGGED: Final = 72
 
 
 @pytest.fixture(autouse=True)
@@ -102,14 +103,14 @@ def test_a_large_sample_compiles_as_predicted(arch: str, name: str) -> None:
         Job(problem, config)
         for number in range(len(SHAPES))
         for problem in problems(number)
-        for config in tried(family, device, problem, chance, 3)
+        for config in tried(family, device, problem, chance, 1)
     ]
     assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_no_default_spills(name: str) -> None:
-    """On sm90, in bf16."""
+    """On sm90, in bf16; hardly, where operands are loaded element by element."""
     family, device = FAMILIES[name], nominal("sm90")
     jobs = [
         Job(problem, config)
@@ -119,9 +120,11 @@ def test_no_default_spills(name: str) -> None:
         if config in family.space(problem, device)
     ]
     built = compile_all(device, jobs)
-    spilled = {one.job.config: one.resources.spill_bytes for one in built if one.resources is not None}
-    assert len(spilled) > 1
-    assert max(spilled.values()) <= SPILLED_BYTES_AT_MOST
+    assert len(built) > 1
+    for one in built:
+        assert one.resources is not None, one.reason
+        aligned = one.job.problem.k % 8 == 0
+        assert one.resources.spill_bytes <= (0 if aligned else SPILLED_BYTES_WHEN_RAGGED), one
 
 
 @pytest.mark.parametrize("name", KERNELS)
