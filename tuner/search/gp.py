@@ -34,6 +34,7 @@ class GPSampler(PointSampler):
         super().__init__(points, seed)
         self._features = Features(points)
         self._fitted: tuple[int, list[Hyper]] = (0, [])
+        self._neighbourhoods: dict[int, NDArray[np.intp]] = {}
 
     def choose(self, history: History, rng: np.random.Generator) -> int:
         measured = np.isfinite(history.log_us)
@@ -74,15 +75,21 @@ class GPSampler(PointSampler):
         self, history: History, tried: NDArray[np.intp], values: Floats, rng: np.random.Generator
     ) -> NDArray[np.intp]:
         """All that is open in a small space; in a large one some at random, and what is near to the best."""
-        if history.open_count <= CANDIDATES:
-            return np.flatnonzero(history.open)
-        levels = self.points.levels
-        near = np.zeros(len(levels), dtype=np.bool_)
-        for index in tried[np.argsort(values, kind="stable")[:NEAR_BEST]]:
-            near |= (levels != levels[index]).sum(1) <= NEAR_AXES
-        drawn = rng.integers(len(levels), size=2 * CANDIDATES)
-        some = drawn[history.open[drawn]][:CANDIDATES]
-        return np.unique(np.concatenate([some, np.flatnonzero(near & history.open)]))
+        untried = np.flatnonzero(history.open)
+        if len(untried) <= CANDIDATES:
+            return untried
+        best = tried[np.argsort(values, kind="stable")[:NEAR_BEST]]
+        drawn = rng.choice(untried, CANDIDATES)
+        near = np.concatenate([self._near(int(index)) for index in best])
+        return np.unique(np.concatenate([drawn, near[history.open[near]]]))
+
+    def _near(self, index: int) -> NDArray[np.intp]:
+        """The configs that differ from one on few axes; kept: the best change rarely, and a space may be large."""
+        if index not in self._neighbourhoods:
+            everything = np.arange(len(self.points))
+            differing = self.points.differing(everything, np.array([index]))[:, 0]
+            self._neighbourhoods[index] = np.flatnonzero(differing <= NEAR_AXES)
+        return self._neighbourhoods[index]
 
     def _spread(self, history: History, rng: np.random.Generator) -> int:
         """Of a few open configs the one that differs most from all that were asked."""
@@ -91,7 +98,7 @@ class GPSampler(PointSampler):
         asked = [*history.tried, *history.pending]
         if not asked:
             return int(drawn[0])
-        differing = (self.points.levels[drawn][:, None, :] != self.points.levels[asked][None]).mean(2)
+        differing = self.points.differing(drawn, np.array(asked))
         return int(drawn[np.argmax(differing.min(1))])
 
 

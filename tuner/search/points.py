@@ -16,7 +16,7 @@ from ...kernels.space import Axis, Space
 FAMILY: Final = "family"
 ABSENT: Final = -1  # the level of an axis that a config does not have
 
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 12  # configs that exist at a time
 
 
 class Points:
@@ -118,6 +118,14 @@ class Points:
                 rows.append(near)
         found = self.find(np.array(rows, dtype=np.int16)) if rows else []
         return [near for near in found if near is not None and near != index]
+
+    def differing(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> NDArray[np.float64]:
+        """On how many axes two configs differ, the family counted as one: [left, right]."""
+        count = np.zeros((len(left), len(right)))
+        for column in range(len(self.axes)):
+            levels = self.levels[:, column]
+            count += levels[left][:, None] != levels[right][None, :]
+        return count
 
     def distance(self, row: NDArray[np.int16], open_indices: NDArray[np.intp]) -> NDArray[np.float64]:
         """How far each of `open_indices` lies from a row of levels: steps on ordinal axes as a share of their length,

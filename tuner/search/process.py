@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
 
-from .points import ABSENT, Points
+from ...kernels.space import Axis
+from .points import Points
 
 Floats = NDArray[np.float64]
 
@@ -39,48 +40,38 @@ class Hyper:
 
 
 class Features:
-    """Configs as coordinates: the position in [0, 1] on each ordinal axis, and which value on every axis.
+    """How far configs lie apart: by their positions in [0, 1] on ordinal axes, and by how many axes they differ on.
 
     An axis that a config does not have lies in the middle. Categorical axes, the family among them, count as 1 where
-    they differ.
+    they differ. Nothing is kept a config: a space may have a million.
     """
 
     def __init__(self, points: Points) -> None:
-        self._levels = points.levels
-        self._axes = points.axes
+        self._points = points
+        self._coordinates = [_coordinates(axis) for axis in points.axes]
 
-    @cached_property
-    def positions(self) -> Floats:
-        columns = [self._position(column) for column in range(len(self._axes))]
-        return np.concatenate(columns, axis=1)
+    def apart(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> Floats:
+        """The squared distance of the positions: [left, right]."""
+        a, b = self._positions(left), self._positions(right)
+        square = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
+        apart: Floats = np.maximum(square, 0.0)  # rounding leaves some below
+        return apart
 
-    @cached_property
-    def values(self) -> Floats:
-        """One column a value of an axis, so that the squared distance is the number of axes that differ."""
-        return np.concatenate([self._value(column) for column in range(len(self._axes))], axis=1)
+    def differing(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> Floats:
+        """The share of axes on which they differ: [left, right]."""
+        return self._points.differing(left, right) / len(self._coordinates)
 
-    def _value(self, column: int) -> Floats:
-        width = len(self._axes[column].values)
-        one_hot: Floats = np.eye(width + 1)[self._levels[:, column] + 1]
-        one_hot *= np.sqrt(0.5)
-        return one_hot
-
-    def _position(self, column: int) -> Floats:
-        axis = self._axes[column]
-        if not axis.ordinal:
-            return self._value(column)
-        levels = self._levels[:, [column]]
-        position: Floats = np.where(levels == ABSENT, 0.5, levels / max(len(axis.values) - 1, 1))
-        return position
-
-    def __len__(self) -> int:
-        return len(self._axes)
+    def _positions(self, configs: NDArray[np.intp]) -> Floats:
+        levels = self._points.levels[configs]
+        return np.concatenate([table[levels[:, place] + 1] for place, table in enumerate(self._coordinates)], axis=1)
 
 
-def squared_distance(a: Floats, b: Floats) -> Floats:
-    """[rows of a, rows of b]."""
-    square: Floats = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
-    return np.maximum(square, 0.0)
+def _coordinates(axis: Axis) -> Floats:
+    """[1 + levels of the axis, coordinates]: those of a config without the axis come first."""
+    count = len(axis.values)
+    if not axis.ordinal:
+        return np.eye(count + 1) * math.sqrt(0.5)
+    return np.array([0.5, *(level / max(count - 1, 1) for level in range(count))])[:, None]
 
 
 class Process:
@@ -112,10 +103,10 @@ class Process:
         return between @ self._weights, np.sqrt(np.maximum(self.variance * left, 1e-12))
 
 
-def kernel(features: Features, a: NDArray[np.intp], b: NDArray[np.intp], hyper: Hyper) -> Floats:
-    apart: Floats = squared_distance(features.positions[a], features.positions[b])
+def kernel(features: Features, left: NDArray[np.intp], right: NDArray[np.intp], hyper: Hyper) -> Floats:
+    apart = features.apart(left, right)
     if hyper.hamming:
-        apart += hyper.hamming / len(features) * squared_distance(features.values[a], features.values[b])
+        apart += hyper.hamming * features.differing(left, right)
     return _matern(apart, hyper.scale)
 
 
@@ -128,12 +119,11 @@ def _matern(squared: Floats, scale: float) -> Floats:
 def fits(features: Features, tried: NDArray[np.intp], values: Floats) -> list[Hyper]:
     """Every setting on the grid with its likelihood, the likeliest first."""
     count = len(tried)
-    positions = squared_distance(features.positions[tried], features.positions[tried])
-    differing = squared_distance(features.values[tried], features.values[tried]) / len(features)
+    apart, differing = features.apart(tried, tried), features.differing(tried, tried)
     found = []
     for scale in SCALES:
         for weight in HAMMING_WEIGHTS:
-            covariance = _matern(positions + weight * differing, scale)
+            covariance = _matern(apart + weight * differing, scale)
             for noise in NOISES:
                 factor = np.linalg.cholesky(covariance + noise * np.eye(count))
                 solved = solve_triangular(factor, values, lower=True)
