@@ -85,6 +85,14 @@ def _break_on_ragged(call: Call) -> None:
         call.d[-1, 0] += 8
 
 
+def _err_rarely(call: Call) -> None:
+    """Right when it is checked, on the problem and on its companion; then wrong one time in eight."""
+    _multiply(call)
+    _launches[0] += 1
+    if _launches[0] % 8 == 0:
+        call.d[0, 0] += 8
+
+
 def _raise(call: Call) -> None:
     raise RuntimeError("the launch was refused")
 
@@ -102,9 +110,11 @@ def _take_all_memory(call: Call) -> None:
     bytearray(1 << 60)
 
 
+_launches = [0]
 HONEST: Final = _on_host("HONEST", _multiply)
 UNWRITTEN: Final = _on_host("UNWRITTEN", _forget_the_last)
 WRONG_ON_RAGGED: Final = _on_host("WRONG_ON_RAGGED", _break_on_ragged)
+WRONG_RARELY: Final = _on_host("WRONG_RARELY", _err_rarely)
 RAISES: Final = _on_host("RAISES", _raise)
 ABORTS: Final = _on_host("ABORTS", _abort)
 HANGS: Final = _on_host("HANGS", _hang)

@@ -39,6 +39,14 @@ def meter() -> Iterator[LiveMeter]:
     opened.close()
 
 
+def test_the_fastest_so_far_has_to_be_right_every_time(meter: LiveMeter) -> None:
+    meter.submit(Problem(48, 96, 128, "fp32"), config_of("WRONG_RARELY"))
+    (trial,) = meter.collect()
+    assert (trial.outcome, trial.measurement) == (Outcome.WRONG, None)
+    assert trial.reason.startswith("wrong some of the time, in up to 2000 launches: ")
+    assert [check.passed for check in trial.checks] == [True, True, False]
+
+
 def tried(meter: LiveMeter, *configs: Config) -> list[Trial]:
     """The trials of these configs, in the order in which they were submitted."""
     for config in configs:

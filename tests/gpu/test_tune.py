@@ -43,7 +43,7 @@ def test_winner_is_right_and_memory_is_given_back(tmp_path: Path) -> None:
         (trial,) = store.trials(TrialQuery(problem=PROBLEM, config=answer.winner.config))
         races = store.races(PROBLEM)
     assert trial.outcome is Outcome.MEASURED
-    assert len(trial.checks) == 2
+    assert len(trial.checks) == 3
     assert all(check.passed for check in trial.checks)
     assert races
     until = time.monotonic() + 10

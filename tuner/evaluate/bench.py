@@ -24,6 +24,7 @@ from . import timing
 from .check import Reference, compare, ragged_companion, reference, with_library
 from .pace import Pace, Worth
 from .regime import DEFAULT, REGIMES, Regime
+from .stress import stress
 from .timing import Lap
 
 _L2_TIMES: Final = 3
@@ -118,6 +119,17 @@ class Bench:
             if not checks[-1].passed:
                 break
         return checks
+
+    def stress(self, prepared: Prepared, config: Config) -> Check:
+        """Of many launches on the problem and on its companion, the worst; what fails first is not gone beyond."""
+        worst: list[Check] = []
+        for against in prepared.references:
+            given = against.operands
+            operands = Operands(given.a, given.b, poisoned(against.problem, given.a.device))
+            worst.append(stress(self._bind(against.problem, operands, config), operands.d, against))
+            if not worst[-1].passed:
+                break
+        return worst[-1]
 
     def time(self, prepared: Prepared, config: Config, worth: Worth) -> Times:
         """Paired readings; `worth` decides after the first ones whether to go on, as in `Pace.read_pairs`."""
