@@ -116,9 +116,10 @@ class Server:
         read_s = self.bench.pace.seconds - before
         measurement = self._measurement(times, spoilt)
         if self._may_win(request, measurement):
-            checks.append(self.bench.stress(prepared, request.config))
-            if not checks[-1].passed:
-                return Evaluated(Outcome.WRONG, described(checks[-1]), tuple(checks), read_s=read_s)
+            often = self.bench.stress(prepared, request.config)
+            checks.append(often)
+            if not often.passed:
+                return Evaluated(Outcome.WRONG, described(often), tuple(checks), read_s=read_s)
         return Evaluated(Outcome.MEASURED, "", tuple(checks), measurement, read_s=read_s, round_s=times.round_s)
 
     def _may_win(self, request: EvaluateRequest, measurement: Measurement) -> bool:

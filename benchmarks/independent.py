@@ -1,0 +1,189 @@
+"""Whether two tunings agree with each other and with a timing program that shares no code with the tuner's.
+
+    tilewright tune --shapes eight.csv --seed 1 --db one.db
+    tilewright tune --shapes eight.csv --seed 2 --db two.db
+    python -P benchmarks/independent.py one.db two.db --json independent.json
+
+For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs of about two milliseconds
+over rotating random operands, replayed in turn in a new random order each round, timed by CUDA events. Of the tuner
+only the stored answers and the kernels' launches are used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from tilewright.kernels.config import Config
+from tilewright.kernels.families import family
+from tilewright.kernels.family import Call
+from tilewright.kernels.operands import current_device
+from tilewright.kernels.problem import DTYPES, Problem
+from tilewright.kernels.scratch import Scratch
+from tilewright.tuner.store import open_store
+from tilewright.tuner.store.query import best
+
+LOAD_S: Final = 1.0
+GRAPH_US: Final = 2000.0
+RESAMPLES: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Of one problem: what each tuning reported against cuBLAS, what was read here, and their winners' ratio."""
+
+    problem: str
+    winners: tuple[str, str]
+    reported: tuple[float, float]
+    read: tuple[float, float]
+    read_low: tuple[float, float]
+    read_high: tuple[float, float]
+    first_over_second: float
+    false_claim: bool
+
+
+def matrices(problem: Problem) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Random A[m, k] and B[k, n] in the problem's layout, and room for D[m, n]."""
+    dtype = getattr(torch, DTYPES[problem.dtype].storage)
+    m, n, k = problem.shape
+    a = (
+        torch.randn(k, m, device="cuda").to(dtype).T
+        if problem.a_transposed
+        else torch.randn(m, k, device="cuda").to(dtype)
+    )
+    b = (
+        torch.randn(n, k, device="cuda").to(dtype).T
+        if problem.b_transposed
+        else torch.randn(k, n, device="cuda").to(dtype)
+    )
+    return a, b, torch.empty(m, n, device="cuda", dtype=getattr(torch, DTYPES[problem.out_dtype].storage))
+
+
+def bound(problem: Problem, config: Config, sets: Sequence[tuple[torch.Tensor, ...]]) -> list[Callable[[], object]]:
+    device, scratch = current_device(), Scratch("cuda:0")
+    kernel = family(config.family)
+    return [kernel.bind(Call(problem, device, a, b, d, scratch), config) for a, b, d in sets]
+
+
+def event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
+def graph_of(launches: Sequence[Callable[[], object]]) -> tuple[torch.cuda.CUDAGraph, int]:
+    """A graph of about `GRAPH_US`, a whole number of walks through the operands, and its launches."""
+    for launch in launches:
+        launch()
+    torch.cuda.synchronize()
+    begin, end = event(), event()
+    begin.record()
+    for launch in launches:
+        launch()
+    end.record()
+    torch.cuda.synchronize()
+    walks = max(1, math.ceil(GRAPH_US / (begin.elapsed_time(end) * 1000)))
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(walks):
+            for launch in launches:
+                launch()
+    return graph, walks * len(launches)
+
+
+def rounds_of(graphs: Sequence[tuple[torch.cuda.CUDAGraph, int]], rounds: int) -> list[list[float]]:
+    """us a launch: [graph][round]. The device is under load from before the first one on."""
+    begin, end = event(), event()
+    begin.record()
+    while True:
+        for graph, _ in graphs:
+            graph.replay()
+        end.record()
+        torch.cuda.synchronize()
+        if begin.elapsed_time(end) > 1000 * LOAD_S:
+            break
+    marks: list[dict[int, tuple[torch.cuda.Event, torch.cuda.Event]]] = []
+    for _ in range(rounds):
+        order = random.sample(range(len(graphs)), len(graphs))
+        marks.append({})
+        for index in order:
+            pair = event(), event()
+            pair[0].record()
+            graphs[index][0].replay()
+            pair[1].record()
+            marks[-1][index] = pair
+    torch.cuda.synchronize()
+    return [
+        [one[index][0].elapsed_time(one[index][1]) * 1000 / launches for one in marks]
+        for index, (_, launches) in enumerate(graphs)
+    ]
+
+
+def paired(reference: Sequence[float], own: Sequence[float]) -> tuple[float, float, float]:
+    """The median of reference / own by rounds, with a 95% bootstrap interval."""
+    ratios = [one / other for one, other in zip(reference, own, strict=True)]
+    medians = sorted(statistics.median(random.choices(ratios, k=len(ratios))) for _ in range(RESAMPLES))
+    return statistics.median(ratios), medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
+
+
+def examine(problem: Problem, databases: tuple[Path, Path], rounds: int) -> Row:
+    answers = []
+    for path in databases:
+        with open_store(path, readonly=True) as store:
+            answers.append(best(store, problem, near=False).winner)
+    first = matrices(problem)
+    size = sum(one.numel() * one.element_size() for one in first)
+    count = max(2, math.ceil(4 * torch.cuda.get_device_properties(0).L2_cache_size / size))
+    sets = [first, *(matrices(problem) for _ in range(min(count, 64) - 1))]
+    library = [lambda a=a, b=b, d=d: torch.mm(a, b, out=d) for a, b, d in sets]
+    graphs = [graph_of(library), *(graph_of(bound(problem, one.config, sets)) for one in answers)]
+    times = rounds_of(graphs, rounds)
+    read = [paired(times[0], own) for own in times[1:]]
+    reported = [1.0 if one.ratio is None else one.ratio.median for one in answers]
+    ahead = [one.ratio is not None and one.ratio.low > 1 for one in answers]
+    return Row(
+        problem.key,
+        (str(answers[0].config), str(answers[1].config)),
+        (reported[0], reported[1]),
+        (read[0][0], read[1][0]),
+        (read[0][1], read[1][1]),
+        (read[0][2], read[1][2]),
+        paired(times[2], times[1])[0],
+        any(said and high < 1 for said, (_, _, high) in zip(ahead, read, strict=True)),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("databases", nargs=2, type=Path)
+    parser.add_argument("--rounds", type=int, default=201)
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    with open_store(asked.databases[0], readonly=True) as one, open_store(asked.databases[1], readonly=True) as other:
+        problems = [problem for problem in one.problems() if problem in set(other.problems())]
+    rows = [examine(problem, tuple(asked.databases), asked.rounds) for problem in problems]
+    print(
+        "| problem | reported, 1st and 2nd | read, 1st and 2nd | 1st over 2nd | false claim |",
+        "| --- | --- | --- | ---: | --- |",
+        sep="\n",
+    )
+    for row in rows:
+        read = [
+            f"{m:.3f} [{lo:.3f}, {hi:.3f}]" for m, lo, hi in zip(row.read, row.read_low, row.read_high, strict=True)
+        ]
+        reported = ", ".join(f"{one:.3f}" for one in row.reported)
+        print(f"| {row.problem} | {reported} | {', '.join(read)} | {row.first_over_second:.3f} | {row.false_claim} |")
+    if asked.json:
+        document: list[dict[str, Any]] = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
+        asked.json.write_text(json.dumps({"device": torch.cuda.get_device_name(), "rows": document}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
