@@ -24,7 +24,7 @@ class Binary:
     """One kernel with everything that its compilation depends on but the target. Shapes are run-time arguments.
 
     Attributes:
-        kernel: a `triton.jit` function; its constexpr parameters come last.
+        kernel: a `triton.jit` or `gluon.jit` function; its constexpr parameters come last.
         types: (parameter, Triton type), in the kernel's order, of what is passed at run time.
         constants: (parameter, value) of what is compiled in.
         divisible: (parameter, divisor) that every call will honour.
@@ -78,13 +78,22 @@ def compile_without_gpu(capability: int) -> None:
     driver.set_active(CompileOnlyDriver(gpu_target(capability)))
 
 
+def _language(kernel: Any) -> Any:
+    """What the source of a `triton.jit` or `gluon.jit` function is to the compiler."""
+    if not kernel.is_gluon():
+        return ASTSource
+    from triton.experimental.gluon._runtime import GluonASTSource  # it may be missing where no kernel needs it
+
+    return GluonASTSource
+
+
 def compile_binary(binary: Binary, capability: int) -> CompiledKernel:
     """Compiles into Triton's on-disk cache, or finds it there. Needs no GPU."""
     names = binary.kernel.arg_names
     types, constants = dict(binary.types), dict(binary.constants)
     signature = {name: types.get(name, "constexpr") for name in names}
     attributes = {(names.index(name),): [["tt.divisibility", divisor]] for name, divisor in binary.divisible}
-    source = ASTSource(
+    source = _language(binary.kernel)(
         binary.kernel, signature, {(names.index(name),): value for name, value in constants.items()}, attributes
     )
     options = {"num_warps": binary.num_warps, "num_stages": binary.num_stages}

@@ -14,13 +14,24 @@ from ..family import Family
 from ..problem import Problem
 from ..space import ConfigSpace, union
 from . import cpu_blas, cublas, descriptor, split_k, tiled
+from .absent import absent
 from .estimate import guess_us
+
+try:
+    from . import warp_specialized
+
+    _WARP_SPECIALIZED = warp_specialized.FAMILY
+except ImportError as error:  # Gluon is experimental: another Triton may have it elsewhere
+    _WARP_SPECIALIZED = absent(
+        "warp_specialized", f"this Triton has no Gluon for Hopper as 3.6 and 3.7 have it: {error}"
+    )
 
 FAMILIES: Final = MappingProxyType(
     {
         "tiled": tiled.FAMILY,
         "descriptor": descriptor.FAMILY,
         "split_k": split_k.FAMILY,
+        "warp_specialized": _WARP_SPECIALIZED,
         "cublas": cublas.FAMILY,
         "cpu_blas": cpu_blas.FAMILY,
     }

@@ -15,14 +15,14 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from ..access import VECTOR_BYTES, Access, Accesses
+from ..access import Accesses
 from ..binary import Binary, launcher
 from ..config import Config
 from ..device import Device
 from ..family import Call, Family, Launch
 from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
-from . import limits, tiles
+from . import limits, tiles, tma
 from .limits import cdiv
 
 
@@ -153,39 +153,6 @@ def bind(call: Call, config: Config) -> Launch:
     return lambda: run(grid, arguments)
 
 
-def refuses(call: Call, config: Config) -> str:
-    """TMA wants something to address, a unit stride on the stored inner extent, and 16-byte steps everywhere else."""
-    problem = call.problem
-    wanted = (0 if problem.a_transposed else 1, 0 if problem.b_transposed else 1, 1)
-    for name, matrix, unit in zip("ABD", (call.a, call.b, call.d), wanted, strict=True):
-        if not matrix.numel():
-            return f"{name} is empty: TMA addresses one element at least; the library serves an empty product"
-        access = Access.of(matrix)
-        if access.unit != unit:
-            return f"{name} has strides {tuple(matrix.stride())}: TMA wants 1 on axis {unit}"
-        if not access.aligned:
-            return f"{name} is not aligned to 16 bytes in address, rows or extent: TMA cannot address it"
-    return ""
-
-
-def _ragged_bytes(problem: Problem, device: Device, config: Config) -> int:
-    """Bytes by which the rows of A, B or D miss a multiple of 16."""
-    size, out = DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes
-    rows = (
-        (problem.m if problem.a_transposed else problem.k) * size,
-        (problem.k if problem.b_transposed else problem.n) * size,
-        problem.n * out,
-    )
-    return max(row % VECTOR_BYTES for row in rows)
-
-
-ALIGNED = Constraint(
-    "alignment",
-    "bytes beside 16-byte rows",
-    _ragged_bytes,
-    lambda problem, device, config: 0,
-    "CUDA driver API, cuTensorMapEncodeTiled: strides are multiples of 16 bytes",
-)
 TENSOR_CORES = Constraint(
     "tensor_cores",
     "operands that are not K-major 32-bit or 16-bit",
@@ -248,7 +215,7 @@ FAMILY = Family(
         limits.at_least(90, "the tensor memory accelerator came with Hopper (sm_90)"),
         limits.NON_EMPTY,
         limits.EXTENT,
-        ALIGNED,
+        tma.ALIGNED,
         TENSOR_CORES,
         limits.fitting("block_m", "m", 64),
         limits.fitting("block_n", "n", 32),
@@ -260,7 +227,7 @@ FAMILY = Family(
     ),
     defaults=defaults,
     binary=binary,
-    refuses=refuses,
+    refuses=tma.refuses,
     bind=bind,
     sources=(Path(__file__), Path(tiles.__file__)),
 )

@@ -33,6 +33,7 @@ _RATES: Final = MappingProxyType(
         120: Rates(1.0e6, 1.6e6),
     }
 )
+_TMA: Final = ("descriptor", "warp_specialized")  # families whose tiles it moves
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
 _BLEND: Final = 1.4  # exponent of the norm that joins throughput and latency
 _WAVE_US: Final = 3.7  # to start and to drain a wave
@@ -53,7 +54,7 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     fixed price a wave. The constants were fitted to ten exhaustive bf16 landscapes of an H200 (2026-11, in results/).
     """
     block_m, block_n, block_k = (config.number(axis) for axis in ("block_m", "block_n", "block_k"))
-    warps, split = config.number("num_warps"), int(config.get("split", 1))
+    split = int(config.get("split", 1))
     rates = _RATES.get(device.capability, _RATES[90])
     programs = limits.tile_count(problem, config) * split
     steps = cdiv(cdiv(problem.k, block_k), split)
@@ -68,7 +69,7 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
         total += _JOIN_US + split * problem.m * problem.n * 8 / rates.memory_bytes
     if problem.m > block_m and config.get("group_m") == 1:
         total *= _ROW_ORDER
-    return total * (_EIGHT_WARPS if warps == 8 else 1.0)
+    return total * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
 
 
 def _efficiency(config: Config) -> float:
@@ -77,20 +78,22 @@ def _efficiency(config: Config) -> float:
     found = min(1.0, math.pow(area / _FULL_TILE, _TILE_EXPONENT))
     if config.number("block_m") < 64:
         found *= _SMALL_TILE
-    if config.family != "descriptor":
+    if config.family not in _TMA:
         found *= _POINTERS
-    if config["num_warps"] == 2 and area >= 4096:
+    if config.get("num_warps") == 2 and area >= 4096:
         found *= _TWO_WARPS
     return found
 
 
 def _buffers(config: Config) -> int:
-    asynchronous = config.family == "descriptor" or config.number("block_m") >= 64
+    asynchronous = config.family in _TMA or config.number("block_m") >= 64
     return config.number("num_stages") - (0 if asynchronous else 1)
 
 
 def _resident(problem: Problem, device: Device, config: Config) -> int:
     """Programs on one multiprocessor at a time, by shared memory and by registers."""
+    if "num_warps" not in config:
+        return 1  # warp-specialized programs stay, one a multiprocessor
     persistent = int(config.get("programs_per_sm", 0))
     if persistent:
         return persistent

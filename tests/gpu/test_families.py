@@ -19,6 +19,7 @@ from tilewright.tuner.evaluate.check import compare, reference
 pytestmark = pytest.mark.gpu
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
+TMA = ("descriptor", "warp_specialized")
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
 # Whole tiles, ragged ones, one row, tiny, a long sum.
 SHAPES = ((256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40))
@@ -92,12 +93,13 @@ def test_random_problems_forms_and_configs(name: str) -> None:
             continue
         assert_right(family, wanted, config, around)
         served += 1
-    assert served == CASES if name != "descriptor" else served >= CASES // len(FORMS)
+    assert served == CASES if name not in TMA else served >= CASES // len(FORMS)
 
 
+@pytest.mark.parametrize("name", TMA)
 @pytest.mark.parametrize("form", ["offset", "spread", "repeated"])
-def test_descriptor_refuses_in_a_sentence(form: str) -> None:
-    problem, family = Problem(128, 128, 128), FAMILIES["descriptor"]
+def test_tma_refuses_in_a_sentence(form: str, name: str) -> None:
+    problem, family = Problem(128, 128, 128), FAMILIES[name]
     a = matrix(128, 128, False, dtype=torch.bfloat16, form=form)
     b = matrix(128, 128, True, dtype=torch.bfloat16, form="dense")
     d, _ = surrounded(problem, "dense")

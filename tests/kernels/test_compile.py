@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
+import triton
 
 from tilewright.kernels.access import Accesses
 from tilewright.kernels.config import Config
@@ -19,6 +22,8 @@ from tilewright.kernels.family import Family
 from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
 from tilewright.tuner.evaluate.compiler import Built, Job, compile_all
 
+PTXAS: Final = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+INSTRUCTION: Final = re.compile(r"setmaxnreg\.dec|wgmma\.mma_async|cp\.async\.bulk\.tensor")
 SHAPES: Final = (
     (4096, 4096, 4096),
     (1, 4096, 4096),
@@ -127,6 +132,28 @@ def test_no_default_spills(name: str) -> None:
         assert one.resources.spill_bytes <= (0 if aligned else SPILLED_BYTES_WHEN_RAGGED), one
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_warp_groups_multiply_asynchronously(layout: str, cache: Path) -> None:
+    """Where ptxas cannot follow the registers it waits after each multiplication, at half the speed, and says so."""
+    family, device, problem = FAMILIES["warp_specialized"], nominal("sm90"), Problem(4096, 4096, 4096, layout=layout)
+    space = family.space(problem, device)
+    tall = next(config for config in space if (config["block_m"], config["block_n"]) == (192, 128))
+    built = compile_all(device, [Job(problem, config) for config in (family.defaults(problem, device)[0], tall)])
+    assert [one.resources.spill_bytes if one.resources else one.reason for one in built] == [0, 0]
+    found = list(cache.rglob("*.ptx"))
+    assert len(found) == 2
+    for ptx in found:
+        assert {"setmaxnreg.dec", "wgmma.mma_async", "cp.async.bulk.tensor"} <= set(
+            INSTRUCTION.findall(ptx.read_text())
+        )
+        said = subprocess.run(
+            [PTXAS, "-v", "--gpu-name=sm_90a", ptx, "-o", cache / "again.cubin"],
+            capture_output=True, text=True, timeout=60, check=True,
+        )  # fmt: skip
+        assert "registers" in said.stderr
+        assert "serialized" not in said.stderr
+
+
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -160,7 +187,8 @@ def test_what_is_not_aligned_is_compiled_anew(name: str) -> None:
     family, device = FAMILIES[name], nominal("sm90")
     assert family.binary is not None
     config = next(run_time_variants(family))
-    different = [Problem(512, 512, 512, dtype, layout) for dtype in DTYPES for layout in LAYOUTS]
+    every = [Problem(512, 512, 512, dtype, layout) for dtype in DTYPES for layout in LAYOUTS]
+    different = [problem for problem in every if len(family.space(problem, device))]
     keys = {family.binary(problem, device, config, Accesses.dense(problem)).key for problem in different}
     assert len(keys) == len(different)
     if family.space(Problem(512, 512, 513), device):  # it takes such memory at all
