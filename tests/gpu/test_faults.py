@@ -14,14 +14,18 @@ import pytest
 from tilewright.kernels.config import Config
 from tilewright.kernels.problem import Problem
 from tilewright.tests import faults as compiled_faults
-from tilewright.tests.gpu.faults import config_of
+from tilewright.tests.gpu.faults import MODULE, config_of
+from tilewright.tuner.api import TuneOptions, tune_with
 from tilewright.tuner.evaluate import MeterOptions
 from tilewright.tuner.evaluate.live import SERVER, LiveMeter
+from tilewright.tuner.store import TrialQuery, open_store
 from tilewright.tuner.trial import Outcome, Trial
 
 pytestmark = pytest.mark.gpu
 
 PROBLEM = Problem(256, 256, 256)
+SMALL = Problem(40, 48, 520)  # with few configs, and ragged in all extents
+FAULTS = ("NEVER_ENDS", "ILLEGAL_ADDRESS", "MISALIGNED", "WRONG_WHEN_RAGGED", "WRONG_RARELY", "TOO_LARGE")
 LIMIT_S = 8.0
 REPLACED_S = 40.0  # a new measuring process: its imports and a device that settles
 
@@ -91,6 +95,27 @@ def test_compiler_that_crashes(meter: LiveMeter) -> None:
     trial = measured(meter, compiled_faults.config_of("COMPILER_CRASHES"))
     assert trial.outcome is Outcome.CRASHED, trial.reason
     assert_works(meter)
+
+
+def test_tuning_among_faults_ends_with_the_same_winner(tmp_path: Path) -> None:
+    """The whole space both times; of winners that tie, either may be named."""
+    winners = {}
+    for kind, more in (("alone", ()), ("among faults", tuple(f"{MODULE}:{fault}" for fault in FAULTS))):
+        path = tmp_path / f"{kind}.db"
+        study = TuneOptions(effort="exhaustive").study()
+        meter = LiveMeter("0", MeterOptions(families=("tiled", *more), evaluate_timeout_s=LIMIT_S))
+        try:
+            (answer,) = tune_with(meter, [SMALL], path, study, lambda progress: None)
+        finally:
+            meter.close()
+        winners[kind] = answer.winner
+        with open_store(path, readonly=True) as store:
+            failed = {t.config.family: t.outcome for t in store.trials(TrialQuery(problem=SMALL)) if t.reason}
+        assert set(failed) == set(more)
+    alone, among = winners["alone"], winners["among faults"]
+    assert alone.ratio is not None
+    assert among.ratio is not None
+    assert among.config == alone.config or abs(among.ratio.median / alone.ratio.median - 1) < 0.02
 
 
 def measuring_process() -> int:
