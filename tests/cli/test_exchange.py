@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tilewright.kernels.problem import Problem
-from tilewright.tests import recorded
 from tilewright.tuner.export import read_table
 from tilewright.tuner.store import open_store
 
@@ -98,18 +97,6 @@ def test_some_problems_can_be_exported(run: Run, stocked: str) -> None:
     root = json.loads(run("export", "16x4096x4096", "--db", stocked, "--top", "1").out)
     assert [trial["problem"]["m"] for trial in root["trials"]] == [16]
     assert root["races"] == []
-
-
-def test_what_was_replayed_is_handed_on_too(run: Run, tmp_path: Path) -> None:
-    """The same bytes, from a store into an empty one."""
-    (landscape,) = recorded.write(tmp_path, recorded.PROBLEM)
-    first, second = tmp_path / "first.db", tmp_path / "second.db"
-    assert run("tune", "--device", f"replay:{landscape}", "--trials", "5", "--db", str(first)).code == 0
-    packs = [tmp_path / "first.json", tmp_path / "second.json"]
-    assert run("export", "--db", str(first), "-o", str(packs[0])).code == 0
-    assert run("import", str(packs[0]), "--db", str(second)).code == 0
-    assert run("export", "--db", str(second), "-o", str(packs[1])).code == 0
-    assert packs[0].read_bytes() == packs[1].read_bytes()
 
 
 def test_the_flat_table(run: Run, stocked: str) -> None:
