@@ -9,7 +9,7 @@ LINK := .venv/link
 TYPED := __init__.py kernels tuner cli tests $(wildcard benchmarks examples)
 OTHER_TRITON := .venv/other-triton
 
-.PHONY: tune test test-all test-gpu lint types unit docs results clean
+.PHONY: tune test test-all test-gpu lint types unit docs schema results clean
 
 tune: .venv/tune.stamp
 	$(BIN)/tilewright tune --db results/tilewright.db
@@ -39,6 +39,10 @@ unit: .venv/test.stamp
 
 docs: .venv/test.stamp
 	$(BIN)/python -P -m tilewright.cli.reference docs/cli.md
+
+# A store as this version writes it, for later versions to migrate: once for each schema.
+schema: .venv/test.stamp
+	$(BIN)/python -P -m tilewright.tests.store.schema_file
 
 # The pages under results/, from the raw results beside them.
 results: .venv/test.stamp

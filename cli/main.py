@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
@@ -36,6 +37,7 @@ COMMANDS: Final = MappingProxyType(
 )
 BAD_INPUT: Final = 2
 INTERRUPTED: Final = 130
+_OF_THE_DISK: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Commands(click.Group):
@@ -70,8 +72,8 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     """Runs the program and ends the process: 0 when all went well, 2 for bad input, 130 when interrupted.
 
     Our own modules raise ValueError for a caller's mistake, so that is reported as such wherever it was raised; a
-    ValueError out of a library is a bug of ours and keeps its traceback. An OSError that names a file is about the
-    user's files.
+    ValueError out of a library is a bug of ours and keeps its traceback. An OSError that names a file, or that comes
+    of a full disk, is about the user's files.
     """
     try:
         code: Any = cli.main(args, prog_name="tilewright", standalone_mode=False)
@@ -84,9 +86,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
             raise
         _fail(f"Error: {error}", BAD_INPUT)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _OF_THE_DISK:
             raise
-        _fail(f"Error: {error.filename}: {error.strerror}", BAD_INPUT)
+        _fail(f"Error: {error.filename or 'the output'}: {error.strerror}", BAD_INPUT)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,3 +135,18 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["table.json"]
     with pytest.raises(FileNotFoundError):
         write_atomically(tmp_path / "missing" / "table.json", "new")
+
+
+def test_a_disk_that_is_full_is_told_with_the_file_s_name_and_the_old_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "table.json"
+    path.write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            write_atomically(path, "x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert [one.name for one in tmp_path.iterdir()] == ["table.json"]

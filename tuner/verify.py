@@ -32,8 +32,8 @@ class Verdict:
 
     Attributes:
         before, after: the winner's standing; `after` is None when nothing stored works any more.
-        change: KEPT and REPLACED are as fast as before; SLOWER is not, whoever won; BROKEN: the winner failed and
-            what is left is slower, or nothing is left.
+        change: KEPT and REPLACED are as fast as before, as far as both were read in the same way; SLOWER is not,
+            whoever won; BROKEN: the winner failed and what is left is slower, or nothing is left.
         failed: (config, reason) of what did not pass today.
     """
 
@@ -59,8 +59,9 @@ def verify(problem: Problem, meter: Meter, store: Store, runners_up: int = 3) ->
         store: gets the new trials and the race.
         runners_up: how many are tried beside the winner.
     """
-    stored = ranking(store, problem, meter.device.name, count=runners_up + 2)
-    ours = [one.config for one in stored if one.config.items_by_axis]
+    read = _comparable(problem, meter, store)
+    stored = ranking(read, problem, meter.device.name, count=runners_up + 2)
+    ours = [one.config for one in stored if one.config.items_by_axis][: runners_up + 1]
     if not ours:
         return None
     before = next(one for one in stored if one.config.items_by_axis)
@@ -73,10 +74,17 @@ def verify(problem: Problem, meter: Meter, store: Store, runners_up: int = 3) ->
     library = meter.library(problem)
     if library is not None:
         today[library.family] = meter.environment(library)
-    now = ranking(store, problem, meter.device.name, count=len(stored) + 1, today=today)
+    now = ranking(store.by_protocol(meter.protocol), problem, meter.device.name, count=len(stored) + 1, today=today)
     after = next((one for one in now if one.config in good and not one.stale), None)
     failed = tuple((config, _why(config, trials.get(config))) for config in ours if config not in good)
     return Verdict(problem, before, after, _change(before, after, failed), failed)
+
+
+def _comparable(problem: Problem, meter: Meter, store: Store) -> Store:
+    """What was read as the meter reads, for a busy device and a rested one differ by more than a regression; all that
+    is stored where nothing was."""
+    alike = store.by_protocol(meter.protocol)
+    return alike if ranking(alike, problem, meter.device.name, count=1) else store
 
 
 def _try_again(problem: Problem, meter: Meter, store: Store, configs: list[Config]) -> dict[Config, Trial]:
@@ -102,7 +110,7 @@ def _change(before: Ranked, after: Ranked | None, failed: tuple[tuple[Config, st
     winner_failed = any(config == before.config for config, _ in failed)
     if after is None:
         return Change.BROKEN
-    if _is_slower(before, after):
+    if before.protocol == after.protocol and _is_slower(before, after):
         return Change.BROKEN if winner_failed else Change.SLOWER
     return Change.KEPT if after.config == before.config else Change.REPLACED
 

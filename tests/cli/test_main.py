@@ -103,6 +103,15 @@ def test_a_file_s_error_names_the_file(run: Run, plant: Callable[..., None]) -> 
     assert run("planted").error == "/nowhere/to/be/found: No such file or directory"
 
 
+def test_a_full_disk_behind_the_output_is_told(run: Run, plant: Callable[..., None]) -> None:
+    def fill() -> None:
+        with open("/dev/full", "w") as full:
+            full.write("x")
+
+    plant(fill)
+    assert run("planted").error == "the output: No space left on device"
+
+
 @pytest.mark.parametrize("bug", [KeyError("k"), ValueError("out of a library"), OSError(errno.EIO, "no file")])
 def test_a_bug_keeps_its_traceback(plant: Callable[..., None], bug: Exception) -> None:
     def library() -> None:

@@ -63,7 +63,12 @@ problems = st.builds(
 devices = st.one_of(
     st.sampled_from(list(ARCHES.values())),
     st.builds(
-        Device, names, st.sampled_from(["sm90", "sm120", "cpu"]), small, *[st.integers(0, 2**53)] * 3, *[small] * 3
+        Device,
+        names,
+        st.sampled_from(["sm90", "sm120", "cpu", "replay"]),
+        small,
+        *[st.integers(0, 2**53)] * 3,
+        *[small] * 3,
     ),
 )
 environments = st.builds(Environment, *[names] * 7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,17 +19,33 @@ from sqlalchemy import Connection, create_engine, inspect, text
 from tilewright.tuner.store import Store, StoreError, open_store
 from tilewright.tuner.store.migrate import MIGRATIONS, VERSION_TABLE, schema_of
 from tilewright.tuner.store.models import SCHEMA, Base
+from tilewright.tuner.store.pack import pack_of, write_pack
 from tilewright.tuner.store.query import best
 from tilewright.tuner.store.sqlite import engine_of
 from tilewright.tuner.trial import Outcome, Resources
 
 from .conftest import NewDatabase
 from .processes import Worker
-from .samples import NOON, measured, tiled
+from .samples import NOON, failed, measured, tiled
+from .schema_file import SCHEMAS, sample, script
 
-# What an earlier version wrote, as `sqlite3 store.db .dump` gives it.
-SCHEMAS: Final = Path(__file__).with_name("schemas")
-EARLIER: Final = sorted(file.stem for file in SCHEMAS.glob("*.sql"))
+EARLIER: Final = sorted(file.stem for file in SCHEMAS.glob("*.sql") if file.stem < SCHEMA)
+# A migration that comes some day: a problem's new field is part of what tells problems apart.
+NEXT: Final = f'''
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{int(SCHEMA) + 1:04d}"
+down_revision = "{SCHEMA}"
+
+def upgrade():
+    op.execute("DROP VIEW results")
+    with op.batch_alter_table("problems") as problems:
+        problems.add_column(sa.Column("epilogue_", sa.Text, nullable=False, server_default=""))
+        problems.drop_constraint("uq_problems")
+        problems.create_unique_constraint("uq_problems", ["m", "n", "k", "dtype", "layout", "out_dtype", "epilogue_"])
+    op.execute("CREATE VIEW results AS SELECT p.m, p.epilogue_ FROM trials t JOIN problems p ON p.id = t.problem_id")
+'''
 
 
 def scripts() -> ScriptDirectory:
@@ -72,9 +89,34 @@ def require_what_was_stored(store: Store) -> None:
     assert best(store, good.problem).winner.config == good.config
 
 
-def test_there_is_a_file_of_every_earlier_schema() -> None:
-    earlier_ones = {script.revision for script in scripts().walk_revisions()} - {SCHEMA}
-    assert {file.stem for file in SCHEMAS.glob("*.sql")} == earlier_ones
+def test_there_is_a_file_of_every_schema() -> None:
+    """Also of this one, which the next version will need and can no longer make."""
+    missing = {script.revision for script in scripts().walk_revisions()} ^ {file.stem for file in SCHEMAS.glob("*.sql")}
+    assert missing == set(), "a new schema needs its file: see CONTRIBUTING.md, A column of the store"
+
+
+def test_the_file_of_this_schema_is_what_is_written_today(tmp_path: Path) -> None:
+    """Nobody changes what a released schema is: what is in the field would not be migrated."""
+    with closing(sqlite3.connect(earlier(tmp_path / "kept.db", SCHEMA))) as kept:
+        found = content(kept)
+    script(tmp_path / "today.db")
+    with closing(sqlite3.connect(tmp_path / "today.db")) as today:
+        assert content(today) == found, "add a migration: see CONTRIBUTING.md, A column of the store"
+
+
+def content(connection: sqlite3.Connection) -> dict[str, object]:
+    """Each table and view as it was made, and its rows."""
+    made = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL").fetchall()
+    return {
+        name: (" ".join(sql.split()), sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=str))
+        for name, sql in made
+    }
+
+
+def test_what_was_written_by_this_schema_is_read_as_it_was(tmp_path: Path) -> None:
+    with open_store(earlier(tmp_path / "store.db", SCHEMA), readonly=True) as store:
+        require_what_was_stored(store)
+        assert write_pack(pack_of(store)) == write_pack(sample())
 
 
 @pytest.mark.parametrize("revision", EARLIER)
@@ -149,6 +191,58 @@ def test_a_server_of_an_earlier_schema_is_migrated(new_database: NewDatabase, re
     with engine.connect() as connection:
         assert differences(connection) == []
     engine.dispose()
+
+
+@pytest.fixture
+def next_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The version after this one."""
+    revision = f"{int(SCHEMA) + 1:04d}"
+    copy = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "versions" / f"{revision}_next.py").write_text(NEXT)
+    monkeypatch.setattr("tilewright.tuner.store.migrate.MIGRATIONS", copy)
+    for module in ("migrate", "sqlite", "postgresql"):
+        monkeypatch.setattr(f"tilewright.tuner.store.{module}.SCHEMA", revision)
+    return revision
+
+
+@pytest.mark.parametrize("revision", [*EARLIER, SCHEMA])
+def test_a_table_that_others_refer_to_can_be_made_anew(tmp_path: Path, next_schema: str, revision: str) -> None:
+    """SQLite changes no constraint: the table is dropped, and nothing that refers to it may be lost."""
+    path = earlier(tmp_path / "store.db", revision)
+    with open_store(path, readonly=True) as store:
+        require_what_was_stored(store)
+    with open_store(path) as store:
+        require_what_was_stored(store)
+        store.add(measured(tiled(256), minute=9))
+        assert len(store.problems()) == 1
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() == (next_schema,)
+        assert connection.execute("SELECT * FROM results").fetchall() == [(512, "")] * 3
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+def test_a_table_of_a_server_is_altered_too(new_database: NewDatabase, request: pytest.FixtureRequest) -> None:
+    address = new_database()
+    with open_store(address) as store:
+        store.add_all([measured(tiled(128)), failed(tiled(64))])
+    request.getfixturevalue("next_schema")
+    with open_store(address) as store:
+        store.add(measured(tiled(256)))
+        assert (len(store.trials()), len(store.problems())) == (3, 1)
+
+
+def test_a_file_whose_rows_refer_to_nothing_is_not_migrated(tmp_path: Path) -> None:
+    path = earlier(tmp_path / "store.db", EARLIER[0])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM configs WHERE id = 1")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(
+        StoreError, match=f"cannot be brought to schema {SCHEMA}: 2 rows, the first of .* refer to what is not"
+    ):
+        open_store(path)
+    assert path.read_bytes() == before
 
 
 def test_a_migration_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,6 +186,12 @@ def test_devices_of_another_maker_and_devices_that_are_not_wanted_are_refused() 
         read_pack(data.replace(b'"arch":"sm90"', b'"arch":"gfx942"'), "pack.json")
 
 
+def test_what_was_replayed_is_handed_on_too() -> None:
+    device = dataclasses.replace(DEVICE, name="replay of nvidia-h200", arch="replay", sm_count=0)
+    text = write_pack(Pack((measured(tiled(64), device=device),), ()))
+    assert write_pack(read_pack(text.encode(), "pack.json")) == text
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32-be"])
 def test_other_encodings_of_json_are_read(encoding: str) -> None:
     text = write_pack(sample())

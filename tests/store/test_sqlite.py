@@ -206,6 +206,7 @@ def test_a_full_disk_keeps_what_was_acknowledged(tmp_path: Path) -> None:
         worker.tell("write", path, 0, 100_000)
         *said, error = worker.lines()
     assert "what was kept before is safe" in error
+    assert error.endswith(f"; {len(said)} trials of this run are kept")
     assert len(said) > 10
     assert integrity(path) == "ok"
     with open_store(path) as store:
@@ -236,7 +237,8 @@ def test_a_full_file_system(tmp_path: Path) -> None:
             worker.ready()
             worker.tell("write", path, 0, 100_000)
             *said, error = worker.lines()
-        assert "what was kept before is safe" in error
+        assert "cannot grow, the disk is full: free space and start again" in error
+        assert error.endswith(f"; {len(said)} trials of this run are kept")
         with open_store(path, readonly=True) as store:
             assert numbers(store) == sorted(map(int, said))
         assert len(said) > 100

@@ -57,3 +57,8 @@ def migrate(connection: Connection, name: str) -> None:
         command.upgrade(config, "head")
     except CommandError as error:
         raise StoreError(f"{name} cannot be brought to schema {SCHEMA}: {error}; nothing was changed") from error
+    if connection.dialect.name == "sqlite" and (lost := connection.exec_driver_sql("PRAGMA foreign_key_check").all()):
+        raise StoreError(
+            f"{name} cannot be brought to schema {SCHEMA}: {len(lost)} rows, the first of {lost[0][0]}, refer to what "
+            "is not there; nothing was changed: restore a copy or import a tuning pack"
+        )

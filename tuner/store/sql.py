@@ -49,6 +49,7 @@ class SqlStore:
         self._explain = explain
         self._passes = passes
         self._protocol: str | None = None
+        self._kept = 0  # trials since it was opened, for people who lose the disk
         self._ids: dict[Named, int] = {}
         self._values: dict[tuple[type, int], Named] = {}
 
@@ -74,6 +75,7 @@ class SqlStore:
             return writer.fresh
 
         self._ids.update(self._run(write, writes=True))
+        self._kept += len(ordered)
 
     def trials(self, query: TrialQuery = TrialQuery()) -> list[Trial]:  # noqa: B008 (frozen)
         if self._protocol is not None and query.outcome is Outcome.MEASURED:  # a failure has no protocol
@@ -128,6 +130,7 @@ class SqlStore:
                     return action(connection)
             except DBAPIError as error:
                 if attempt == ATTEMPTS or not self._passes(error):
-                    raise StoreError(self._explain(error)) from error
+                    kept = f"; {self._kept} trials of this run are kept" if writes and self._kept else ""
+                    raise StoreError(f"{self._explain(error)}{kept}") from error
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
         raise AssertionError("unreachable: the last attempt returns or raises")

@@ -63,7 +63,9 @@ def _open_readonly(path: Path) -> Store:
 
 def _migrated_copy(path: Path, address: str) -> Engine:
     """A file of an earlier schema as it will be once it is migrated, in memory: a reader changes nothing."""
-    memory = engine_of(create_engine("sqlite://", creator=lambda: _copied(address), poolclass=QueuePool, pool_size=1))
+    memory = engine_of(
+        create_engine("sqlite://", creator=lambda: _copied(address), poolclass=QueuePool, pool_size=1), migrates=True
+    )
     with memory.connect().execution_options(**{WRITES: True}) as connection, connection.begin():
         migrate(connection, str(path))
     with memory.connect() as connection:
@@ -128,7 +130,7 @@ def _migrate_file(path: Path) -> None:
     with closing(_connect(address)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # kept in the file; where WAL is impossible, its journal stays
     with (
-        _used_once(address) as engine,
+        _used_once(address, migrates=True) as engine,
         engine.connect().execution_options(**{WRITES: True}) as writer,
         writer.begin(),
     ):
@@ -185,17 +187,19 @@ def _connect(address: str) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
-def _engine(address: str, *, readonly: bool = False) -> Engine:
+def _engine(address: str, *, readonly: bool = False, migrates: bool = False) -> Engine:
     engine = create_engine("sqlite://", creator=lambda: _connect(address), poolclass=QueuePool)
-    return engine_of(engine, readonly=readonly)
+    return engine_of(engine, readonly=readonly, migrates=migrates)
 
 
-def engine_of(engine: Engine, *, readonly: bool = False) -> Engine:
+def engine_of(engine: Engine, *, readonly: bool = False, migrates: bool = False) -> Engine:
     """`engine` with the settings of each connection and the kind of each transaction."""
 
     @event.listens_for(engine, "connect")
     def _set(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
+        # A migration that changes a constraint makes the table anew, and others refer to it: `migrate` looks at all
+        # references when it is done. https://www.sqlite.org/lang_altertable.html#otheralter
+        connection.execute(f"PRAGMA foreign_keys = {'OFF' if migrates else 'ON'}")
         connection.execute(f"PRAGMA query_only = {'ON' if readonly else 'OFF'}")
         # FULL: a commit is on the disk when it returns. NORMAL loses the last ones with the machine's power; the
         # difference is 0.25 ms a trial on an NVMe disk, and a trial takes longer than that to measure.
@@ -236,8 +240,8 @@ def _begun_in_turn(connection: Connection) -> bool:
 
 
 @contextmanager
-def _used_once(address: str) -> Iterator[Engine]:
-    engine = _engine(address)
+def _used_once(address: str, *, migrates: bool = False) -> Iterator[Engine]:
+    engine = _engine(address, migrates=migrates)
     try:
         yield engine
     finally:

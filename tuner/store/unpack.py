@@ -25,7 +25,7 @@ MAX_AXES_TEXT: Final = 2000  # characters; PostgreSQL indexes at most 2,704 byte
 MAX_BYTES: Final = 2**53
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW: Final = timedelta(days=1)
-_ARCH: Final = re.compile(r"sm\d{2,3}|cpu")
+_ARCH: Final = re.compile(r"sm\d{2,3}|cpu|replay")
 _NON_FINITE: Final = ("nan", "inf", "-inf")
 
 
@@ -157,7 +157,7 @@ def read_device(node: Node, accepted: Collection[str] = ()) -> Device:
     )
     name, arch = fields["name"].text(), fields["arch"].text()
     if not _ARCH.fullmatch(arch):
-        fields["arch"].fail("a device of another maker: an arch is sm and its number, as sm90, or cpu")
+        fields["arch"].fail("a device of another maker: an arch is sm and its number, as sm90, cpu or replay")
     if accepted and name not in accepted:
         fields["name"].fail(f"a foreign device, only {', '.join(accepted)} may come in")
     return Device(
