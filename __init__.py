@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .kernels.dispatch.call import linear, matmul
+    from .kernels.dispatch.direct import use_table
+    from .kernels.dispatch.explain import explain, warmup
     from .kernels.problem import Problem
     from .tuner.api import best, tune
 
@@ -15,10 +18,15 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Problem": "kernels.problem",
     "best": "tuner.api",
+    "explain": "kernels.dispatch.explain",
+    "linear": "kernels.dispatch.call",
+    "matmul": "kernels.dispatch.call",
     "tune": "tuner.api",
+    "use_table": "kernels.dispatch.direct",
+    "warmup": "kernels.dispatch.explain",
 }
 
-__all__ = ["Problem", "__version__", "best", "tune"]
+__all__ = ["Problem", "__version__", "best", "explain", "linear", "matmul", "tune", "use_table", "warmup"]
 
 
 def __getattr__(name: str) -> Any:
