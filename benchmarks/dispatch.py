@@ -137,7 +137,7 @@ def report_host(read: dict[str, list[float]]) -> None:
 def race(
     table: Path | None, trust: bool, rounds: int, models: Sequence[str], batches: Sequence[int], path: Path | None
 ) -> None:
-    """Device time of tilewright.matmul against torch.mm, each call captured, replayed in turn over rotating operands."""
+    """Device time of tilewright.matmul against torch.mm, captured, replayed in turn over rotating operands."""
     torch.set_grad_enabled(False)
     tilewright.use_table(table, trust=trust)
     like = Problem(1, 1, 1)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import FunctionType
 from typing import Any, Final
+
+from triton.runtime.driver import driver
 
 from .binary import Binary, Grid, compile_binary, launcher
 
@@ -67,8 +70,8 @@ def direct(launch: Bound, scratch_of: ScratchOf | None) -> Run:
     """
     if tuple(launch.named)[:3] != OPERANDS:
         raise NotDirect(f"its parameters are {', '.join(launch.named)}: they must begin with {', '.join(OPERANDS)}")
-    compiled = compile_binary(launch.binary, launch.capability)
-    starter = compiled.run  # loads the binary on the current device
+    compiled = _loaded(launch.binary, launch.capability, driver.active.get_current_device())
+    starter = compiled.run
     if starter.global_scratch_size or starter.profile_scratch_size:
         raise NotDirect("it wants global scratch memory, which Triton allocates")
     raw = _past_wrappers(starter.launch)
@@ -90,6 +93,14 @@ def direct(launch: Bound, scratch_of: ScratchOf | None) -> Run:
         start(stream, (a, b, d, partials.data_ptr(), counters.data_ptr(), *rest))
 
     return with_partials
+
+
+@cache
+def _loaded(binary: Binary, capability: int, device: int) -> Any:
+    """The kernel as it is on a device: a module belongs to one. Kept as long as the process, like its machine code."""
+    compiled = compile_binary(binary, capability)
+    compiled._init_handles()
+    return compiled
 
 
 def _past_wrappers(launch: Any) -> Any:

@@ -46,6 +46,10 @@ def use_table(table: str | Path | Table | None = None, *, miss: str = "nearest",
         known.clear()
 
 
+def settings() -> Settings:
+    return _settings
+
+
 def engine_of(index: int) -> Engine:
     """What serves GPU `index`. The first time, it reads a table; never during a capture."""
     from .engine import Engine  # here and below: `import tilewright` costs nothing that a CPU does not need
