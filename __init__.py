@@ -8,17 +8,46 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .kernels.dispatch.call import linear, matmul
+    from .kernels.dispatch.direct import use_table
+    from .kernels.dispatch.explain import explain, warmup
+    from .kernels.dispatch.modules import Linear, restore
+    from .kernels.dispatch.optimize import optimize
+    from .kernels.dispatch.record import record
     from .kernels.problem import Problem
     from .tuner.api import best, tune
 
 # The public name and the module that serves it. Nothing is imported before it is asked for.
 _PUBLIC = {
+    "Linear": "kernels.dispatch.modules",
     "Problem": "kernels.problem",
     "best": "tuner.api",
+    "explain": "kernels.dispatch.explain",
+    "linear": "kernels.dispatch.call",
+    "matmul": "kernels.dispatch.call",
+    "optimize": "kernels.dispatch.optimize",
+    "record": "kernels.dispatch.record",
+    "restore": "kernels.dispatch.modules",
     "tune": "tuner.api",
+    "use_table": "kernels.dispatch.direct",
+    "warmup": "kernels.dispatch.explain",
 }
 
-__all__ = ["Problem", "__version__", "best", "tune"]
+__all__ = [
+    "Linear",
+    "Problem",
+    "__version__",
+    "best",
+    "explain",
+    "linear",
+    "matmul",
+    "optimize",
+    "record",
+    "restore",
+    "tune",
+    "use_table",
+    "warmup",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,12 @@ def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
     show_default=True,
     help="A tuning pack for other stores, a table for dispatch, a Python module of triton.Config lists, or a CSV.",
 )
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="A file.  [default: print it]")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file.  [default: print it; a table goes where dispatch finds it]",
+)
 @click.option("--device", help="Only results on the device of this name.")
 @click.option("--top", type=click.IntRange(1), help="Only so many of the fastest configs a problem.")
 @click.option("--rename", multiple=True, callback=renaming, help="For triton: as block_m=BLOCK_SIZE_M.")
@@ -71,12 +77,13 @@ def export(
     """Write results for others: all problems, or those that are named.
 
     A pack and a CSV hold every trial, a table and a Triton module the three fastest configs of a problem, unless --top
-    says otherwise. A file is replaced as a whole.
+    says otherwise. A file is replaced as a whole. A table without --output goes to your data folder, where
+    `tilewright.matmul` finds it.
 
     \b
     Examples:
       tilewright export --output results.pack.json
-      tilewright export --format table --output nvidia-h200.json
+      tilewright export --format table
       tilewright export --format triton --model llama-3.1-8b --top 1
     """
     from ..tuner.export import write_atomically
@@ -84,10 +91,22 @@ def export(
 
     with open_store(db, readonly=True) as store:
         text = FORMS[form](store, Wanted(problems, device, top, rename, families))
-    if output is None:
+    if output is None and form != "table":
         click.echo(text, nl=False)
-    else:
-        write_atomically(output, text)
+        return
+    path = output or _users_table(text)
+    write_atomically(path, text)
+    if output is None:
+        click.echo(f"{path} is written: `import tilewright` on this device finds it")
+
+
+def _users_table(text: str) -> Path:
+    from ..kernels.device import Device
+    from ..kernels.dispatch.find import user_table
+
+    path = user_table(Device(**json.loads(text)["device"]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _pack(store: Store, wanted: Wanted) -> str:

@@ -30,6 +30,8 @@ COMMANDS: Final = MappingProxyType(
         "report": "report",
         "devices": "devices",
         "regressions": "regressions",
+        "record": "record",
+        "coverage": "coverage",
         "export": "export",
         "import": "import_",
         "doctor": "doctor",

@@ -1,9 +1,11 @@
-"""Problems out of a CSV file, for `--shapes`."""
+"""Problems out of a CSV file, for `--shapes` and `coverage`."""
 
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +13,25 @@ from ..kernels.problem import Problem
 
 EXTENTS: Final = ("m", "n", "k")
 OTHERS: Final = ("dtype", "layout", "out_dtype")
+WEIGHTS: Final = ("calls", "us")  # how often a program computed it and for how long in all, as `record` writes
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A row: a problem, how often a program computed it, and how many us that took in all; 0 where it is not told."""
+
+    problem: Problem
+    calls: int
+    us: float
 
 
 def read_shapes(path: Path, like: Problem) -> Iterator[Problem]:
-    """The problems of a CSV with the columns m, n, k and any of dtype, layout, out_dtype.
+    """The problems of a CSV; see `read_weighted`."""
+    return (shape.problem for shape in read_weighted(path, like))
+
+
+def read_weighted(path: Path, like: Problem) -> Iterator[Shape]:
+    """The problems of a CSV with the columns m, n, k and any of dtype, layout, out_dtype, calls, us.
 
     What a row leaves out is as in `like`.
 
@@ -30,11 +47,11 @@ def read_shapes(path: Path, like: Problem) -> Iterator[Problem]:
             ) from error
 
 
-def _problems(rows: csv.DictReader[str], path: Path, like: Problem) -> Iterator[Problem]:
+def _problems(rows: csv.DictReader[str], path: Path, like: Problem) -> Iterator[Shape]:
     columns = rows.fieldnames or ()
-    accepted = f"the columns are {', '.join(EXTENTS)} and, if wanted, {', '.join(OTHERS)}"
+    accepted = f"the columns are {', '.join(EXTENTS)} and, if wanted, {', '.join(OTHERS + WEIGHTS)}"
     missing = [column for column in EXTENTS if column not in columns]
-    unknown = [column for column in columns if column not in EXTENTS + OTHERS or columns.count(column) > 1]
+    unknown = [column for column in columns if column not in EXTENTS + OTHERS + WEIGHTS or columns.count(column) > 1]
     if missing or unknown:
         what = f"column {missing[0]!r} is missing" if missing else f"column {unknown[0]!r} is unknown or stands twice"
         raise ValueError(f"{path}, line 1: {what}: {accepted}")
@@ -42,7 +59,19 @@ def _problems(rows: csv.DictReader[str], path: Path, like: Problem) -> Iterator[
         where = f"{path}, line {rows.line_num}"
         if None in row or None in row.values():
             raise ValueError(f"{where}: it has not as many values as line 1 has columns ({len(columns)})")
-        yield _problem(row, where, like)
+        calls, us = (_weight(row, column, where) for column in WEIGHTS)
+        yield Shape(_problem(row, where, like), int(calls), us)
+
+
+def _weight(row: Mapping[str, str], column: str, where: str) -> float:
+    text = (row.get(column) or "0").strip()
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"{where}, column {column}: {text!r} is not a number from 0 on")
+    return weight
 
 
 def _problem(row: Mapping[str, str], where: str, like: Problem) -> Problem:

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.dispatch.table import read_table
+from tilewright.kernels.document import DocumentError
 from tilewright.kernels.problem import Problem
-from tilewright.tuner.export import read_table, table_of, write_atomically, write_table
+from tilewright.tuner.export import table_of, write_atomically, write_table
 from tilewright.tuner.store import Store, StoreError, open_store
-from tilewright.tuner.store.document import DocumentError
 
 from .store.mutations import mutated
 from .store.samples import CUBLAS, DEVICE, ENVIRONMENT, PROBLEM, measured, race, tiled

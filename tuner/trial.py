@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +10,8 @@ from enum import StrEnum
 from ..kernels.config import Config
 from ..kernels.device import Device
 from ..kernels.problem import Problem
+from ..kernels.result import Environment as Environment
+from ..kernels.result import Ratio as Ratio
 
 
 class Outcome(StrEnum):
@@ -112,24 +113,6 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Environment:
-    """The toolchain that produced a result. Another one makes the result stale.
-
-    Attributes:
-        kernel_hash: of the family's source.
-        commit: of this project, empty when not known.
-    """
-
-    triton: str
-    torch: str
-    cuda: str
-    driver: str
-    python: str
-    kernel_hash: str
-    commit: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Trial:
     """One config tried on one problem on one device, and how that ended."""
 
@@ -148,22 +131,6 @@ class Trial:
     def median_us(self) -> float | None:
         """None when it failed."""
         return self.measurement.median_us if self.measurement is not None and self.outcome is Outcome.MEASURED else None
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """How much faster than the reference, paired round by round: 1.03 is 3% faster. `low` and `high` bound the median
-    with the confidence that the race states."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """`1.031 [1.027, 1.035]`; without an interval where too few rounds were read to give one."""
-        if not math.isfinite(self.high):
-            return f"{self.median:.3f}"
-        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True, slots=True)

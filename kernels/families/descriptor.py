@@ -16,10 +16,11 @@ import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ..access import Accesses
-from ..binary import Binary, launcher
+from ..binary import Binary
 from ..config import Config
 from ..device import Device
 from ..family import Call, Family, Launch
+from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
 from . import limits, tiles, tma
@@ -137,7 +138,7 @@ def shared_memory(problem: Problem, device: Device, config: Config) -> int:
 
 def bind(call: Call, config: Config) -> Launch:
     problem, device = call.problem, call.device
-    run = launcher(binary(problem, device, config, Accesses.of(call.a, call.b, call.d)), device.capability)
+    built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
     memory = (
         call.a.T if problem.a_transposed else call.a,
         call.b.T if problem.b_transposed else call.b,
@@ -150,7 +151,7 @@ def bind(call: Call, config: Config) -> Launch:
     count, resident = limits.tile_count(problem, config), config.number("programs_per_sm") * device.sm_count
     grid = (min(count, resident) if resident else count, 1, 1)
     arguments = (*described, *problem.shape, config["group_m"])
-    return lambda: run(grid, arguments)
+    return bound(built, device.capability, grid, arguments)
 
 
 TENSOR_CORES = Constraint(

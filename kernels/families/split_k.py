@@ -14,10 +14,11 @@ import triton
 import triton.language as tl
 
 from ..access import Accesses
-from ..binary import Binary, launcher
+from ..binary import Binary
 from ..config import Config
 from ..device import Device
 from ..family import Call, Family, Launch
+from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
 from . import limits, tiles
@@ -119,14 +120,13 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
 def bind(call: Call, config: Config) -> Launch:
     problem = call.problem
     built = binary(problem, call.device, config, Accesses.of(call.a, call.b, call.d))
-    run = launcher(built, call.device.capability)
     count, split = limits.tile_count(problem, config), config.number("split")
     tile = config.number("block_m") * config.number("block_n")
     partials = call.scratch.partials(count * split * tile if split > 1 else 1)
     counters = call.scratch.counters(count)
     head = (call.a, call.b, call.d, partials, counters, *problem.shape, split)
     arguments = (*head, *tiles.run_time_strides(built, call))
-    return lambda: run((count, split, 1), arguments)
+    return bound(built, call.device.capability, (count, split, 1), arguments)
 
 
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:

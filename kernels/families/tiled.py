@@ -13,10 +13,11 @@ import triton
 import triton.language as tl
 
 from ..access import Accesses
-from ..binary import Binary, launcher
+from ..binary import Binary
 from ..config import Config
 from ..device import Device
 from ..family import Call, Family, Launch
+from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis
 from . import limits, tiles
@@ -75,11 +76,10 @@ def bind(call: Call, config: Config) -> Launch:
     problem = call.problem
     accesses = Accesses.of(call.a, call.b, call.d)
     built = binary(problem, call.device, config, accesses)
-    run = launcher(built, call.device.capability)
     grid = (cdiv(problem.m, config.number("block_m")) * cdiv(problem.n, config.number("block_n")), 1, 1)
     head = (call.a, call.b, call.d, *problem.shape, config["group_m"])
     arguments = (*head, *tiles.run_time_strides(built, call))
-    return lambda: run(grid, arguments)
+    return bound(built, call.device.capability, grid, arguments)
 
 
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:

@@ -26,10 +26,11 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from ..access import Accesses
-from ..binary import Binary, launcher
+from ..binary import Binary
 from ..config import Config
 from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
 from ..family import Call, Family, Launch
+from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
 from . import limits, tiles
@@ -230,7 +231,7 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
 
 def bind(call: Call, config: Config) -> Launch:
     problem, device = call.problem, call.device
-    run = launcher(binary(problem, device, config, Accesses.of(call.a, call.b, call.d)), device.capability)
+    built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
     memory = (
         call.a.T if problem.a_transposed else call.a,
         call.b.T if problem.b_transposed else call.b,
@@ -242,7 +243,7 @@ def bind(call: Call, config: Config) -> Launch:
     ]
     grid = (min(limits.tile_count(problem, config), device.sm_count), 1, 1)
     arguments = (*described, *problem.shape, config["group_m"])
-    return lambda: run(grid, arguments)
+    return bound(built, device.capability, grid, arguments)
 
 
 def shared_memory(problem: Problem, device: Device, config: Config) -> int:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tilewright.kernels.dispatch.table import read_table
 from tilewright.kernels.problem import Problem
-from tilewright.tuner.export import read_table
 from tilewright.tuner.store import open_store
 
 from .conftest import DEVICE, ENVIRONMENT, FAST, PROBLEM, STARTED, Run, race, trials

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tilewright.kernels.device import nominal
+from tilewright.kernels.document import DocumentError
 from tilewright.tuner.roofline import Ceilings
 from tilewright.tuner.store import Store, open_store
-from tilewright.tuner.store.document import DocumentError
 from tilewright.tuner.store.pack import Pack, write_pack
 from tilewright.tuner.store.ranking import ranking
 from tilewright.tuner.store.unpack import read_pack

@@ -10,7 +10,8 @@ from typing import Final
 
 import pytest
 
-from tilewright.tuner.export import read_table, write_table
+from tilewright.kernels.dispatch.table import read_table
+from tilewright.tuner.export import write_table
 from tilewright.tuner.store import open_store
 from tilewright.tuner.store.pack import write_pack
 from tilewright.tuner.store.unpack import read_pack

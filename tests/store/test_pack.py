@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.document import DocumentError
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import Problem
 from tilewright.tuner.store import Store, StoreError, open_store
-from tilewright.tuner.store.document import DocumentError
 from tilewright.tuner.store.pack import Pack, pack_of, write_pack
 from tilewright.tuner.store.unpack import read_pack
 from tilewright.tuner.trial import Check, Race, Resources, Trial

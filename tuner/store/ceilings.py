@@ -9,8 +9,8 @@ from typing import Any, Final
 from sqlalchemy import Row, Select, Table, select
 
 from ...kernels.device import Device
+from ...kernels.document import Node
 from ..roofline import Ceilings
-from .document import Node
 from .models import CeilingsRow, DeviceRow, table
 
 RATES: Final = tuple(

@@ -5,16 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from ...kernels.config import Config
+from ...kernels.document import UNSTORABLE
 from ..trial import Check, Outcome, Race, Trial
-
-# A database holds no NUL and no half of a surrogate pair; a compiler's message may.
-_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
 def dumps(value: object) -> str:
@@ -24,23 +21,12 @@ def dumps(value: object) -> str:
 
 def clean(text: str) -> str:
     """Free text without what no database holds, each replaced by U+FFFD."""
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def axes_text(config: Config) -> str:
     """A config's axes. True is written 1, as it equals 1 in a config: equal configs have one text."""
     return dumps({axis: int(value) if isinstance(value, bool) else value for axis, value in config.items_by_axis})
-
-
-def plain(text: str) -> str:
-    """`text`, which names something and so is kept as it is.
-
-    Raises:
-        ValueError: it holds a NUL or half a surrogate pair, which no database keeps.
-    """
-    if _UNSTORABLE.search(text):
-        raise ValueError(f"{text!r} holds a character that no database keeps: take out NUL and lone surrogates")
-    return text
 
 
 def config_of(family: str, axes: str) -> Config:

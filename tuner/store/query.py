@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...kernels.problem import Problem
+from ...kernels.stale import Today
 from ..trial import Outcome, Race, Trial
 from .protocol import Store, StoreError, TrialQuery
 from .ranking import Origin, Ranked, ranking
-from .stale import Today
 
 __all__ = [
     "Answer",

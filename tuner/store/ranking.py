@@ -13,12 +13,12 @@ from typing import Final, Literal
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
+from ...kernels.stale import Today, staleness
 from ..ratio import is_tie, paired_ratio
 from ..referee import lane_ratio, verdict_text
 from ..roofline import roofline_us
 from ..trial import Environment, Lane, Measurement, Outcome, Race, Ratio, Trial
 from .protocol import Store, StoreError, TrialQuery
-from .stale import Today, staleness
 
 SPARE: Final = 4  # trials read beyond those asked for, in the place of configs that have failed since
 RACES: Final = 4  # older races say nothing that the latest ones do not

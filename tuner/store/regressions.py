@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Final
 
 from ...kernels.problem import Problem
+from ...kernels.stale import TOOLCHAIN
 from ..trial import Environment, Outcome
 from .protocol import Store, StoreError, TrialQuery
 from .ranking import Origin, Ranked, ranking
-from .stale import TOOLCHAIN
 
 PAIRED_MARGIN: Final = 0.01
 # Times read apart differ by the clocks alone: cuBLAS bf16 8192^3 on an H200 read 1376 us cool and 1570 us warm.

@@ -13,11 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from ...kernels.config import Config
 from ...kernels.device import Device
+from ...kernels.document import plain
 from ...kernels.problem import Problem
 from ..roofline import Ceilings
 from ..trial import Environment, Outcome, Race, Resources, Trial
 from . import ceilings
-from .codec import axes_text, checks_text, clean, dumps, plain, require_storable, require_storable_race, times_text
+from .codec import axes_text, checks_text, clean, dumps, require_storable, require_storable_race, times_text
 from .models import (
     Base,
     ConfigRow,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ..trial import Environment
+from .result import Environment
 
 # What changes the code that runs. The Python that launches it and the commit of this project do not: the kernel's own
 # source is in `kernel_hash`.

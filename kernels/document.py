@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
 
-from .codec import plain
-
 T = TypeVar("T")
 MAX_WHOLE: Final = 2**31 - 1
 LARGEST: Final = sys.float_info.max
+# A database holds no NUL and no half of a surrogate pair; a compiler's message may.
+UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 _SHOWN: Final = 40  # characters of a value in a message
 _LONGEST: Final = 300  # characters of somebody else's message
 _LISTED: Final = 8  # options
@@ -145,6 +146,17 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+def plain(text: str) -> str:
+    """`text`, which names something and so is kept as it is.
+
+    Raises:
+        ValueError: it holds a NUL or half a surrogate pair, which no database keeps.
+    """
+    if UNSTORABLE.search(text):
+        raise ValueError(f"{text!r} holds a character that no database keeps: take out NUL and lone surrogates")
+    return text
 
 
 def shortened(text: str, longest: int = _SHOWN) -> str:

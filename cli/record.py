@@ -1,0 +1,48 @@
+"""`tilewright record`: the problems that a program really computes, as a file of shapes for `tune`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+_START = "import sys; from tilewright.kernels.dispatch.program import main; main(sys.argv[1], sys.argv[2:])"
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("shapes.csv"),
+    show_default=True,
+    help="The file of shapes.",
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def record(output: Path, command: tuple[str, ...]) -> None:
+    """Run a Python program and write the problems that it computes, with counts and times, for `tune --shapes`.
+
+    The program is as after `python`: a script, -m and a module, or -c and code, with its arguments. What torch.compile
+    has compiled is not seen. The exit code is the program's.
+
+    \b
+    Examples:
+      tilewright record -- python generate.py --batch 8
+      tilewright record -o llama.csv -- python -m my_model
+    """
+    interpreter, words = (command[0], command[1:]) if _is_python(command[0]) else (sys.executable, command)
+    if interpreter == Path(interpreter).name:  # a bare `python` is this one: another may not have Tilewright
+        interpreter = sys.executable
+    if not words:
+        raise click.UsageError("name a program, as in `tilewright record -- python script.py`")
+    ran = subprocess.run([interpreter, "-P", "-c", _START, str(output.absolute()), *words], check=False)
+    if output.exists():
+        count = max(0, len(output.read_text(encoding="utf-8").splitlines()) - 1)
+        click.echo(f"{count} problems are in {output}: tilewright tune --shapes {output}", err=True)
+    sys.exit(ran.returncode)
+
+
+def _is_python(word: str) -> bool:
+    return Path(word).name.startswith("python")

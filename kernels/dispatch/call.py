@@ -1,0 +1,147 @@
+"""`matmul` and `linear` as everybody calls them: plain tensors straight to the kernel, all else by the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn import functional
+
+from . import operator
+from .direct import linear_product, product, product_into
+from .plan import DTYPE_NAMES
+
+PLAIN: Final = frozenset((Tensor, torch.nn.Parameter))
+TAKEN: Final = (Tensor, torch.nn.Parameter, FakeTensor)  # by the operator; what another subclass does is its own affair
+ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
+_compiling = torch.compiler.is_compiling
+_grad_enabled = torch.is_grad_enabled
+_autocast = torch._C._is_any_autocast_enabled
+_modes = torch._C._len_torch_dispatch_stack
+_transforms = torch._C._functorch.maybe_current_level
+
+
+def matmul(
+    a: Tensor, b: Tensor, bias: Tensor | None = None, activation: str | None = None, out: Tensor | None = None
+) -> Tensor:
+    """`activation(a @ b + bias)`, as `torch.matmul` has it, by a tuned kernel where one is known to be faster.
+
+    Args:
+        a, b: as for `torch.matmul`. A kernel serves `[..., m, k] @ [k, n]`, all else is torch's.
+        bias: added to the product, broadcast.
+        activation: one of `ACTIVATIONS`.
+        out: where the result goes, as for `torch.matmul`.
+
+    Raises:
+        ValueError: an activation that is none.
+        NotTunedError: the problem is not tuned, and the miss policy is `error`.
+    """
+    if out is not None:
+        d = _into(a, b, out)
+    elif not _compiling() and _plainly(a, b):
+        d = product(a, b)
+    else:
+        a, b = _autocasted(a, b)
+        d = operator.matmul(a, b) if _taken(a, b) else torch.matmul(a, b)
+    return d if bias is None and activation is None else _finished(d, bias, activation, out)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
+    """`activation(x @ weight.T + bias)`, as `torch.nn.functional.linear` has it, by a tuned kernel where one is known
+    to be faster.
+
+    Raises:
+        ValueError: an activation that is none.
+        NotTunedError: the problem is not tuned, and the miss policy is `error`.
+    """
+    if not _compiling() and _plainly(x, weight) and (bias is None or _plainly(x, bias)):
+        d = linear_product(x, weight, bias)
+    else:
+        x, weight = _autocasted(x, weight)
+        bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x) is not None else bias
+        d = operator.linear(x, weight, bias) if _taken(x, weight) else functional.linear(x, weight, bias)
+    return d if activation is None else _finished(d, None, activation, None)
+
+
+def _plainly(a: Tensor, b: Tensor) -> bool:
+    """Whether nothing that torch keeps beside the two tensors takes part in the call: no gradient, no tracing."""
+    return (
+        type(a) in PLAIN
+        and type(b) in PLAIN
+        and not (_grad_enabled() and (a.requires_grad or b.requires_grad))
+        and not _autocast()
+        and not _modes()
+        and _transforms() is None
+        and not a.is_neg()
+        and not b.is_neg()
+    )
+
+
+def _taken(a: Tensor, b: Tensor) -> bool:
+    """Whether the operator is for such tensors: elsewhere torch has its own gradients, its own fusions, its own errors.
+
+    A gradient in forward mode and a transform of `torch.func` are torch's too.
+    """
+    return (
+        type(a) in TAKEN
+        and type(b) in TAKEN
+        and a.is_cuda
+        and a.layout is torch.strided
+        and b.layout is torch.strided
+        and a.dtype == b.dtype
+        and a.dtype in DTYPE_NAMES
+        and a.dim() >= 2
+        and b.dim() == 2
+        and (_compiling() or _transforms() is None)
+    )
+
+
+def _cast_dtype(a: Tensor) -> torch.dtype | None:
+    """What autocast multiplies in on the device of `a`; None when it is off."""
+    kind = a.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+
+
+def _autocasted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    dtype = _cast_dtype(a)
+    if dtype is None or not (a.is_floating_point() and b.is_floating_point()) or torch.float64 in (a.dtype, b.dtype):
+        return a, b
+    return a.to(dtype), b.to(dtype)
+
+
+def _into(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
+    fits = (
+        not _compiling()
+        and _plainly(a, b)
+        and _plainly(out, out)
+        and a.dim() == b.dim() == out.dim() == 2
+        and out.dtype == a.dtype
+        and out.device == a.device
+        and out.shape == (a.shape[0], b.shape[1])
+        and out.is_contiguous()
+        and out.data_ptr() % 16 == 0
+        and out.untyped_storage().data_ptr() not in (a.untyped_storage().data_ptr(), b.untyped_storage().data_ptr())
+    )
+    if fits and product_into(a, b, out):
+        return out
+    return torch.matmul(a, b, out=out)
+
+
+def _finished(d: Tensor, bias: Tensor | None, activation: str | None, out: Tensor | None) -> Tensor:
+    """What comes after the product, by torch. Here a kernel that does it on the way out will be asked first."""
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is not known: use one of {', '.join(ACTIVATIONS)}")
+    d = d if bias is None else d + bias
+    d = d if activation is None else ACTIVATIONS[activation](d)
+    return d if out is None else out.copy_(d)

@@ -1,0 +1,163 @@
+"""What serves calls on one device: its table, its scratch memory, and the plans made of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+
+from ..access import VECTOR_BYTES, Access, Accesses
+from ..device import Device
+from ..operands import current_device
+from ..problem import DTYPES, Problem
+from ..scratch import Scratch
+from .find import Found, find
+from .lookup import Choice, Origin, lookup
+from .plan import DTYPE_NAMES, NotServed, Plan, Settings, tf32_allowed
+
+ARENA: Final = 1 << 18  # counters kept for captured launches: 1 MiB
+# What an addition after a product costs: half of the copying rate of an H200, and the gap between two kernels.
+COPY_BYTES_PER_US: Final = 2.0e6
+LAUNCH_US: Final = 2.0
+
+
+class Pool:
+    """The scratch memory of one device: a set a stream, for launches of one stream run one after another.
+
+    What is launched into a CUDA graph gets memory of its own, for a graph may be replayed on any stream: partial tiles
+    from the graph's pool, counters from zeros that were laid aside before, as long as there are any.
+    """
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+        self._of_stream: dict[int, Scratch] = {}
+        self._arena = torch.zeros(ARENA, dtype=torch.int32, device=f"cuda:{index}")
+        self._taken = 0
+        torch.cuda.current_stream(index).synchronize()  # the zeros are there before another stream counts on them
+
+    def take(self, stream: int, partials: int, counters: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Called with `stream` current. The caller keeps the tensors until it has launched."""
+        if torch.cuda.is_current_stream_capturing():
+            return torch.empty(partials, dtype=torch.float32, device=f"cuda:{self._index}"), self._zeros(counters)
+        scratch = self._of_stream.get(stream)
+        if scratch is None:
+            scratch = self._of_stream.setdefault(stream, Scratch(f"cuda:{self._index}"))
+        return scratch.partials(partials), scratch.counters(counters)
+
+    def _zeros(self, count: int) -> torch.Tensor:
+        first = self._taken
+        if first + count > ARENA:
+            return torch.zeros(count, dtype=torch.int32, device=f"cuda:{self._index}")
+        self._taken = first + count
+        return self._arena[first : first + count]
+
+
+class Engine:
+    """Serves one GPU. Built outside of any capture."""
+
+    def __init__(self, index: int, settings: Settings) -> None:
+        from .toolchain import toolchain
+
+        self.index = index
+        self.settings = settings
+        self.device: Device = current_device(index)
+        self.found: Found = find(self.device, settings.named, None if settings.trust else toolchain())
+        self.pool = Pool(index)
+
+    def choose(self, problem: Problem) -> Choice:
+        return lookup(self.found.table, problem, self.settings.miss)
+
+    def plan(self, wanted: Wanted) -> Plan:
+        """How `wanted` is served; compiles and loads its kernel.
+
+        Raises:
+            NotTunedError: it was not tuned, and the miss policy is `error`.
+        """
+        if not wanted.problem:
+            return Plan(Choice(Origin.LIBRARY, wanted.refusal), None)
+        choice = self.choose(wanted.problem)
+        if choice.config is None:
+            return Plan(choice, None)
+        from .serve import serve
+
+        try:
+            return Plan(choice, serve(self, wanted, choice), _pays_beside_an_addition(wanted.problem, choice))
+        except NotServed as reason:
+            return Plan(Choice(Origin.LIBRARY, f"{choice.config} cannot take it: {reason}"), None)
+
+
+def _pays_beside_an_addition(problem: Problem, choice: Choice) -> bool:
+    if choice.standing is None or choice.measured is None:
+        return False
+    bytes_moved = 2 * problem.m * problem.n * DTYPES[problem.out_dtype].bytes
+    gained_us = choice.standing.median_us * (choice.speed - 1)
+    return gained_us > LAUNCH_US + bytes_moved / COPY_BYTES_PER_US
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One call as a kernel sees it: A[m, k], B[k, n], and the shape that D is to have.
+
+    Attributes:
+        problem: None when no kernel takes such operands; `refusal` then says why.
+    """
+
+    a: torch.Tensor
+    b: torch.Tensor
+    shape: tuple[int, ...]
+    problem: Problem | None
+    refusal: str = ""
+    accesses: Accesses | None = field(default=None)
+
+
+def wanted_of(a: torch.Tensor, b: torch.Tensor) -> Wanted:
+    """What `a @ b` asks for: `a` of one dimension or more, `b` a matrix."""
+    shape = (*a.shape[:-1], *b.shape[-1:])
+
+    def refused(why: str) -> Wanted:
+        return Wanted(a, b, shape, None, why)
+
+    if a.dim() < 2 or b.dim() != 2 or a.shape[-1] != b.shape[0]:
+        return refused(f"A is {list(a.shape)} and B is {list(b.shape)}: a kernel takes [..., m, k] and [k, n]")
+    if a.dtype != b.dtype or a.dtype not in DTYPE_NAMES:
+        return refused(f"the dtypes are {a.dtype} and {b.dtype}: kernels take one of bf16, fp16, fp32 for both")
+    if a.device != b.device:
+        return refused(f"A is on {a.device} and B on {b.device}")
+    if not a.numel() or not b.numel():
+        return refused("it is an empty product")
+    rows = a if a.dim() == 2 else _rows(a)
+    if rows is None:
+        return refused(f"A has strides {a.stride()}: its rows do not lie one after another")
+    problem = _problem(rows, b)
+    if problem is None:
+        return refused(f"the strides are {rows.stride()} and {b.stride()}: neither rows nor columns lie dense")
+    size = DTYPES[problem.dtype].bytes
+    d = Access.at((problem.m, problem.n), (problem.n, 1), size, address=0)
+    found = Accesses(Access.of(rows), Access.of(b), d)
+    if found != Accesses.dense(problem):
+        return refused(f"address or strides are not multiples of {VECTOR_BYTES} bytes, as they were when it was tuned")
+    return Wanted(rows, b, shape, problem, accesses=found)
+
+
+def _rows(a: torch.Tensor) -> torch.Tensor | None:
+    """A[..., k] as a matrix of its rows, when that is a view."""
+    return a.view(-1, a.shape[-1]) if a.is_contiguous() else None
+
+
+def _problem(a: torch.Tensor, b: torch.Tensor) -> Problem | None:
+    letters = [_letter(matrix) for matrix in (a, b)]
+    if None in letters:
+        return None
+    dtype = DTYPE_NAMES[a.dtype]
+    if dtype == "fp32" and tf32_allowed():
+        dtype = "tf32"
+    return Problem(a.shape[0], b.shape[1], a.shape[1], dtype, f"{letters[0]}{letters[1]}")
+
+
+def _letter(matrix: torch.Tensor) -> str | None:
+    """`n` for rows that lie dense, `t` for columns; where an extent is 1, what a plain tensor would be."""
+    rows, columns = matrix.stride()
+    if columns == 1 and rows >= matrix.shape[1]:
+        return "n"
+    return "t" if rows == 1 and columns >= matrix.shape[0] else None

@@ -1,0 +1,132 @@
+"""Records the matrix products that a program really computes: how often each, and for how long."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..problem import Problem
+
+COLUMNS: Final = ("m", "n", "k", "dtype", "layout", "out_dtype", "calls", "us")
+PENDING: Final = 2000  # timed calls on a GPU that are waited for at once
+
+
+@dataclass(slots=True)
+class Count:
+    """Of one problem: calls, and us in all of them."""
+
+    calls: int = 0
+    us: float = 0.0
+
+
+@dataclass(slots=True)
+class Recording:
+    """The problems of a program.
+
+    Attributes:
+        counts: by problem.
+        others: products that no kernel takes, and why: how often.
+    """
+
+    counts: dict[Problem, Count] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
+
+    def write(self, path: Path | str) -> None:
+        """A CSV for `--shapes`, what took longest first."""
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(COLUMNS)
+            for problem, count in sorted(self.counts.items(), key=lambda item: (-item[1].us, item[0])):
+                what = (*problem.shape, problem.dtype, problem.layout, problem.out_dtype)
+                rows.writerow((*what, count.calls, f"{count.us:.1f}"))
+
+
+@contextmanager
+def record(path: Path | str | None = None) -> Iterator[Recording]:
+    """Records the products computed within, by torch or by Tilewright, eagerly; writes them to `path` at the end.
+
+    What `torch.compile` has compiled does not pass here: record the model before it is compiled.
+    """
+    recording = Recording()
+    watch = _Watch(recording)
+    try:
+        with watch:
+            yield recording
+    finally:
+        watch.settle()
+        if path is not None:
+            recording.write(path)
+
+
+class _Watch(TorchDispatchMode):
+    """Sees every operation below autograd."""
+
+    def __init__(self, recording: Recording) -> None:
+        super().__init__()
+        self._recording = recording
+        self._pending: list[tuple[Count, Any, Any]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        operands = _operands(func, args)
+        if operands is None:
+            return func(*args, **(kwargs or {}))
+        count = self._count(*operands)
+        if count is None:
+            return func(*args, **(kwargs or {}))
+        return self._timed(count, operands[0], lambda: func(*args, **(kwargs or {})))
+
+    def _count(self, a: Tensor, b: Tensor) -> Count | None:
+        from .engine import wanted_of
+
+        wanted = wanted_of(a, b)
+        if wanted.problem is None:
+            self._recording.others[wanted.refusal] = self._recording.others.get(wanted.refusal, 0) + 1
+            return None
+        count = self._recording.counts.setdefault(wanted.problem, Count())
+        count.calls += 1
+        return count
+
+    def _timed(self, count: Count, a: Tensor, call: Any) -> Any:
+        if not a.is_cuda:
+            begun = time.perf_counter()
+            result = call()
+            count.us += (time.perf_counter() - begun) * 1e6
+            return result
+        if torch.cuda.is_current_stream_capturing():
+            return call()
+        first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        first.record()
+        result = call()
+        last.record()
+        self._pending.append((count, first, last))
+        if len(self._pending) >= PENDING:
+            self.settle()
+        return result
+
+    def settle(self) -> None:
+        """Waits for the timed calls and adds them up."""
+        for count, first, last in self._pending:
+            last.synchronize()
+            count.us += first.elapsed_time(last) * 1e3
+        self._pending.clear()
+
+
+def _operands(func: Any, args: tuple[Any, ...]) -> tuple[Tensor, Tensor] | None:
+    """A and B of a product; None for any other operation."""
+    name = func._schema.name
+    if name in ("aten::mm", "aten::matmul", "tilewright::matmul"):
+        return args[0], args[1]
+    if name == "aten::addmm":
+        return args[1], args[2]
+    if name in ("aten::linear", "tilewright::linear"):
+        return args[0], args[1].t()
+    return None
