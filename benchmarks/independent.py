@@ -4,8 +4,8 @@
     tilewright tune --shapes eight.csv --seed 2 --db two.db
     python -P benchmarks/independent.py one.db two.db --json independent.json
 
-For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs of about two milliseconds
-over rotating random operands, replayed in turn in a new random order each round, timed by CUDA events. Of the tuner
+For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs over rotating random operands,
+replayed in turn in a new random order each round, timed by CUDA events. Of the tuner
 only the stored answers and the kernels' launches are used.
 """
 
@@ -29,19 +29,23 @@ from tilewright.kernels.family import Call
 from tilewright.kernels.operands import current_device
 from tilewright.kernels.problem import DTYPES, Problem
 from tilewright.kernels.scratch import Scratch
+from tilewright.tuner.ratio import is_tie
 from tilewright.tuner.store import open_store
 from tilewright.tuner.store.query import best
 
 LOAD_S: Final = 1.0
-GRAPH_US: Final = 2000.0
 RESAMPLES: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Of one problem: what each tuning reported against cuBLAS, what was read here, and their winners' ratio."""
+    """Of one problem: what each tuning reported against cuBLAS, what was read here, and their winners' ratio.
+
+    `times_us` are of cuBLAS and of the two winners, one a round.
+    """
 
     problem: str
+    graph_us: float
     winners: tuple[str, str]
     reported: tuple[float, float]
     read: tuple[float, float]
@@ -49,6 +53,7 @@ class Row:
     read_high: tuple[float, float]
     first_over_second: float
     false_claim: bool
+    times_us: tuple[tuple[float, ...], ...]
 
 
 def matrices(problem: Problem) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -78,8 +83,8 @@ def event() -> torch.cuda.Event:
     return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
-def graph_of(launches: Sequence[Callable[[], object]]) -> tuple[torch.cuda.CUDAGraph, int]:
-    """A graph of about `GRAPH_US`, a whole number of walks through the operands, and its launches."""
+def graph_of(launches: Sequence[Callable[[], object]], graph_us: float) -> tuple[torch.cuda.CUDAGraph, int]:
+    """A graph of about `graph_us`, a whole number of walks through the operands, and its launches."""
     for launch in launches:
         launch()
     torch.cuda.synchronize()
@@ -89,7 +94,7 @@ def graph_of(launches: Sequence[Callable[[], object]]) -> tuple[torch.cuda.CUDAG
         launch()
     end.record()
     torch.cuda.synchronize()
-    walks = max(1, math.ceil(GRAPH_US / (begin.elapsed_time(end) * 1000)))
+    walks = max(1, math.ceil(graph_us / (begin.elapsed_time(end) * 1000)))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for _ in range(walks):
@@ -133,7 +138,7 @@ def paired(reference: Sequence[float], own: Sequence[float]) -> tuple[float, flo
     return statistics.median(ratios), medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
 
 
-def examine(problem: Problem, databases: tuple[Path, Path], rounds: int) -> Row:
+def examine(problem: Problem, databases: tuple[Path, Path], rounds: int, graph_us: float) -> Row:
     answers = []
     for path in databases:
         with open_store(path, readonly=True) as store:
@@ -143,13 +148,14 @@ def examine(problem: Problem, databases: tuple[Path, Path], rounds: int) -> Row:
     count = max(2, math.ceil(4 * torch.cuda.get_device_properties(0).L2_cache_size / size))
     sets = [first, *(matrices(problem) for _ in range(min(count, 64) - 1))]
     library = [lambda a=a, b=b, d=d: torch.mm(a, b, out=d) for a, b, d in sets]
-    graphs = [graph_of(library), *(graph_of(bound(problem, one.config, sets)) for one in answers)]
+    graphs = [graph_of(one, graph_us) for one in (library, *(bound(problem, one.config, sets) for one in answers))]
     times = rounds_of(graphs, rounds)
     read = [paired(times[0], own) for own in times[1:]]
     reported = [1.0 if one.ratio is None else one.ratio.median for one in answers]
-    ahead = [one.ratio is not None and one.ratio.low > 1 for one in answers]
+    ahead = [one.ratio is not None and one.ratio.low > 1 and not is_tie(one.ratio) for one in answers]
     return Row(
         problem.key,
+        graph_us,
         (str(answers[0].config), str(answers[1].config)),
         (reported[0], reported[1]),
         (read[0][0], read[1][0]),
@@ -157,6 +163,7 @@ def examine(problem: Problem, databases: tuple[Path, Path], rounds: int) -> Row:
         (read[0][2], read[1][2]),
         paired(times[2], times[1])[0],
         any(said and high < 1 for said, (_, _, high) in zip(ahead, read, strict=True)),
+        tuple(tuple(round(one, 3) for one in lane) for lane in times),
     )
 
 
@@ -164,14 +171,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("databases", nargs=2, type=Path)
     parser.add_argument("--rounds", type=int, default=201)
+    parser.add_argument("--graph-us", type=float, nargs="+", default=[2000.0], help="work that is read as one")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with open_store(asked.databases[0], readonly=True) as one, open_store(asked.databases[1], readonly=True) as other:
         problems = [problem for problem in one.problems() if problem in set(other.problems())]
-    rows = [examine(problem, tuple(asked.databases), asked.rounds) for problem in problems]
+    databases = asked.databases[0], asked.databases[1]
+    rows = [examine(problem, databases, asked.rounds, length) for problem in problems for length in asked.graph_us]
     print(
-        "| problem | reported, 1st and 2nd | read, 1st and 2nd | 1st over 2nd | false claim |",
-        "| --- | --- | --- | ---: | --- |",
+        "| problem | graph us | reported, 1st and 2nd | read, 1st and 2nd | 1st over 2nd | false claim |",
+        "| --- | ---: | --- | --- | ---: | --- |",
         sep="\n",
     )
     for row in rows:
@@ -179,7 +188,9 @@ def main() -> None:
             f"{m:.3f} [{lo:.3f}, {hi:.3f}]" for m, lo, hi in zip(row.read, row.read_low, row.read_high, strict=True)
         ]
         reported = ", ".join(f"{one:.3f}" for one in row.reported)
-        print(f"| {row.problem} | {reported} | {', '.join(read)} | {row.first_over_second:.3f} | {row.false_claim} |")
+        print(
+            f"| {row.problem} | {row.graph_us:.0f} | {reported} | {', '.join(read)} | {row.first_over_second:.3f} | {row.false_claim} |"
+        )
     if asked.json:
         document: list[dict[str, Any]] = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
         asked.json.write_text(json.dumps({"device": torch.cuda.get_device_name(), "rows": document}, indent=1) + "\n")
