@@ -4,9 +4,9 @@
     tilewright tune --shapes eight.csv --seed 2 --db two.db
     python -P benchmarks/independent.py one.db two.db --json independent.json
 
-For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs over rotating random operands,
-replayed in turn in a new random order each round, timed by CUDA events. Of the tuner
-only the stored answers and the kernels' launches are used.
+For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs over rotating random
+operands, replayed in turn in a new random order each round, timed by CUDA events. Of the tuner only the stored answers
+and the kernels' launches are used.
 """
 
 from __future__ import annotations
@@ -172,10 +172,13 @@ def main() -> None:
     parser.add_argument("databases", nargs=2, type=Path)
     parser.add_argument("--rounds", type=int, default=201)
     parser.add_argument("--graph-us", type=float, nargs="+", default=[2000.0], help="work that is read as one")
+    parser.add_argument("--only", nargs="+", default=[], metavar="MxNxK", help="of the problems")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with open_store(asked.databases[0], readonly=True) as one, open_store(asked.databases[1], readonly=True) as other:
         problems = [problem for problem in one.problems() if problem in set(other.problems())]
+    wanted = [Problem.parse(shape).shape for shape in asked.only]
+    problems = [problem for problem in problems if problem.shape in wanted or not wanted]
     databases = asked.databases[0], asked.databases[1]
     rows = [examine(problem, databases, asked.rounds, length) for problem in problems for length in asked.graph_us]
     print(
@@ -188,9 +191,8 @@ def main() -> None:
             f"{m:.3f} [{lo:.3f}, {hi:.3f}]" for m, lo, hi in zip(row.read, row.read_low, row.read_high, strict=True)
         ]
         reported = ", ".join(f"{one:.3f}" for one in row.reported)
-        print(
-            f"| {row.problem} | {row.graph_us:.0f} | {reported} | {', '.join(read)} | {row.first_over_second:.3f} | {row.false_claim} |"
-        )
+        cells = (row.problem, f"{row.graph_us:.0f}", reported, ", ".join(read), f"{row.first_over_second:.3f}")
+        print(f"| {' | '.join(cells)} | {row.false_claim} |")
     if asked.json:
         document: list[dict[str, Any]] = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
         asked.json.write_text(json.dumps({"device": torch.cuda.get_device_name(), "rows": document}, indent=1) + "\n")

@@ -82,10 +82,11 @@ def read_noise(path: Path) -> list[Trace]:
 
 
 def simulate(trace: Trace, speeds: Sequence[float], rounds: int, chance: random.Random) -> Outcome:
-    """One race of as many of these lanes as the trace has."""
+    """One race of as many of these lanes as the trace has, of no more rounds than were recorded."""
     speeds = speeds[: len(trace.lanes)]
     chosen = chance.sample(trace.lanes, len(speeds))
     length = len(chosen[0]) // 2 * 2
+    rounds = min(rounds, length)
     at = chance.randrange(0, length, 2)  # the second round of a pair is run in the reverse order of the first
     read = 0
 
