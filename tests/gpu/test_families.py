@@ -19,7 +19,7 @@ from tilewright.tuner.evaluate.check import compare, reference
 pytestmark = pytest.mark.gpu
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
-TMA = ("descriptor", "warp_specialized")
+TMA = ("descriptor", "warp_specialized", "mixed_tiles")
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
 # Whole tiles, ragged ones, one row, tiny, a long sum.
 SHAPES = ((256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40))
