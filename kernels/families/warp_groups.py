@@ -100,7 +100,7 @@ def _dtypes(problem: Problem) -> tuple[str, str, str]:
 
 
 def built(kernel: Any, problem: Problem, config: Config, integers: tuple[str, ...]) -> Binary:
-    """A kernel of the descriptors of A, B and D and of `integers`. It is launched with one warp group, and adds."""
+    """A kernel of the descriptors of A, B and D and of `integers`. It starts as one warp group."""
     types: dict[str, str] = {}
     for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]

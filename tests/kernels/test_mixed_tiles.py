@@ -52,7 +52,7 @@ def test_large_shapes_are_cut_evenly(shape: tuple[int, int, int], short: int, pa
     programs, tall = mixed_tiles.programs(problem, SM90, config)
     assert (config["block_m"], config["block_n"], programs) == (192, 256, 132)
     found = loads(problem.m, problem.n // 256, 192, programs, tall)
-    assert -(-(problem.m - 192 * tall) // 128) == short
+    assert mixed_tiles.short_rows(problem.m, 192, tall) == short
     assert (max(found), len(found)) == (parts, 132)
 
 
