@@ -12,7 +12,6 @@ least to multiply. At a short tile the last consumer only waits and lets go, for
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 from triton.experimental import gluon
@@ -26,9 +25,8 @@ from ..device import Device
 from ..family import Call, Family, Launch
 from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
-from . import limits, tiles, warp_groups
+from . import heights, limits, tiles, warp_groups
 from . import tma as tma_limits
-from .limits import cdiv
 from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_in, store_columns
 
 GROUP_ROWS = gl.constexpr(ROWS)
@@ -214,35 +212,6 @@ AXES = (
 )
 # What the partitions are handed over, through shared memory, by the number of consumers; read off Triton 3.6 and 3.7.
 HANDED_OVER_BYTES = {2: 132, 3: 136}
-TALL_ROWS_CUT = 512  # at most: as many as three rounds of one column of tiles, on the largest devices
-
-
-@cache
-def tall_rows(m: int, tiles_n: int, block_m: int, programs: int) -> int:
-    """How many rows of tiles are tall, the rest of the m rows being cut into short ones.
-
-    The busiest program multiplies the least; of equals, the most are tall, for they take fewer bytes a multiplication.
-    """
-    most = cdiv(m, block_m)
-    fewest = max(0, most - TALL_ROWS_CUT)
-    return min(range(most, fewest - 1, -1), key=lambda tall: busiest(m, tiles_n, block_m, programs, tall))
-
-
-def busiest(m: int, tiles_n: int, block_m: int, programs: int, tall: int) -> int:
-    """How many parts of 64 rows the first program multiplies: none has more, for they take the tiles in turn."""
-    count = (tall + short_rows(m, block_m, tall)) * tiles_n
-    return cdiv(tall * tiles_n, programs) + cdiv(count, programs) * (block_m // ROWS - 1)
-
-
-def short_rows(m: int, block_m: int, tall: int) -> int:
-    return cdiv(max(0, m - tall * block_m), block_m - ROWS)
-
-
-def programs(problem: Problem, device: Device, config: Config) -> tuple[int, int]:
-    """How many programs are launched, and how many rows of tiles are tall."""
-    block_m, tiles_n = config.number("block_m"), cdiv(problem.n, config.number("block_n"))
-    tall = tall_rows(problem.m, tiles_n, block_m, max(1, device.sm_count))
-    return min((tall + short_rows(problem.m, block_m, tall)) * tiles_n, device.sm_count), tall
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
@@ -252,9 +221,10 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
 def bind(call: Call, config: Config) -> Launch:
     problem, device = call.problem, call.device
     run = launcher(binary(problem, device, config, Accesses.of(call.a, call.b, call.d)), device.capability)
-    count, tall = programs(problem, device, config)
+    tall = heights.tall_rows(problem, device, config)
+    grid = (min(heights.tile_count(problem, device, config), device.sm_count), 1, 1)
     arguments = (*warp_groups.descriptors(call, config), *problem.shape, config["group_m"], tall)
-    return lambda: run((count, 1, 1), arguments)
+    return lambda: run(grid, arguments)
 
 
 HEIGHT = Constraint(
@@ -296,5 +266,5 @@ FAMILY = Family(
     binary=binary,
     refuses=tma_limits.refuses,
     bind=bind,
-    sources=(Path(__file__), Path(warp_groups.__file__), Path(tiles.__file__)),
+    sources=tuple(Path(file) for file in (__file__, heights.__file__, warp_groups.__file__, tiles.__file__)),
 )

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tilewright.kernels.device import nominal
-from tilewright.kernels.families import mixed_tiles
+from tilewright.kernels.families import FAMILIES, heights
 from tilewright.kernels.problem import Problem
 
 SM90: Final = nominal("sm90")
@@ -28,11 +28,11 @@ def test_the_busiest_program_is_told_rightly_and_has_the_least() -> None:
     for _ in range(60):
         m, tiles_n, programs = chance.randrange(1, 6000), chance.randrange(1, 40), chance.choice((1, 7, 132))
         block_m = chance.choice((128, 192))
-        chosen = mixed_tiles.tall_rows(m, tiles_n, block_m, programs)
+        chosen = heights.evenest(m, tiles_n, block_m, programs)
         most = -(-m // block_m)
         counted = {tall: max(loads(m, tiles_n, block_m, programs, tall)) for tall in {0, most // 2, chosen, most}}
         for tall, load in counted.items():
-            assert mixed_tiles.busiest(m, tiles_n, block_m, programs, tall) == load
+            assert heights.busiest(m, tiles_n, block_m, programs, tall) == load
         assert counted[chosen] == min(counted.values())
         assert 0 <= chosen <= most
 
@@ -48,14 +48,15 @@ def test_the_busiest_program_is_told_rightly_and_has_the_least() -> None:
 )
 def test_large_shapes_are_cut_evenly(shape: tuple[int, int, int], short: int, parts: int) -> None:
     problem = Problem(*shape)
-    config = mixed_tiles.defaults(problem, SM90)[0]
-    programs, tall = mixed_tiles.programs(problem, SM90, config)
-    assert (config["block_m"], config["block_n"], programs) == (192, 256, 132)
-    found = loads(problem.m, problem.n // 256, 192, programs, tall)
-    assert mixed_tiles.short_rows(problem.m, 192, tall) == short
-    assert (max(found), len(found)) == (parts, 132)
+    config = FAMILIES["mixed_tiles"].defaults(problem, SM90)[0]
+    assert (config["block_m"], config["block_n"]) == (192, 256)
+    tall = heights.tall_rows(problem, SM90, config)
+    found = loads(problem.m, problem.n // 256, 192, 132, tall)
+    assert heights.short_rows(problem.m, 192, tall) == short
+    assert max(found) == heights.busiest_parts(problem, SM90, config) == parts
+    assert heights.tile_count(problem, SM90, config) == (tall + short) * problem.n // 256
 
 
 def test_the_tallest_problem_is_cut_in_no_time() -> None:
     """The heights tried are bounded."""
-    assert mixed_tiles.tall_rows(2**31 - 1, 1, 192, 132) > 11_000_000
+    assert heights.evenest(2**31 - 1, 1, 192, 132) > 11_000_000
