@@ -83,13 +83,14 @@ def load_next(
 ):  # fmt: skip
     """Loads what the program needs next, if there is anything; returns where the load after it stands."""
     if tile < count_tiles(m, n, tall, BLOCK_M, BLOCK_N):
+        if step == 0:
+            row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
         is_tall = tile < tall * gl.cdiv(n, BLOCK_N)
         load(a, b, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall, A_TRANSPOSED, B_TRANSPOSED)
         step += BLOCK_K
         if step >= k:
             step = 0
             tile += gl.num_programs(0)
-            row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
     return tile, step, row, column
 
 
@@ -107,7 +108,8 @@ def lead(
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
     next_tile = gl.program_id(0)
     next_step = 0
-    next_row, next_column = place(next_tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
+    next_row = 0
+    next_column = 0
     for ahead in gl.static_range(STAGES - 1):
         next_tile, next_step, next_row, next_column = load_next(
             a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall, ahead, 0,
