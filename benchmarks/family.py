@@ -34,10 +34,10 @@ SHAPES: Final = (
     "8192x8192x8192", "4096x4096x4096", "4096x6144x4096", "4096x28672x4096", "4096x4096x14336", "2048x8192x8192",
     "1024x28672x4096", "8192x1280x8192", "2048x2048x2048", "512x4096x4096", "128x8192x8192",
 )  # fmt: skip
-# Whole tiles, ragged ones, more tiles than programs, fewer steps than stages, a long sum, one row.
+# Whole tiles, ragged ones, more tiles than programs, fewer steps than stages, both of these, a long sum, one row.
 CHECKED: Final = (
-    (256, 256, 256), (200, 328, 264), (2000, 3080, 1032), (3072, 2816, 512), (136, 264, 8), (64, 64, 65536),
-    (8, 512, 72),
+    (256, 256, 256), (200, 328, 264), (3000, 3080, 1032), (3072, 2816, 512), (136, 264, 8), (3000, 3080, 72),
+    (64, 64, 65536), (8, 512, 72),
 )  # fmt: skip
 # What is raced of a family; of one that is not here, its defaults and some drawn.
 RACED: Final[dict[str, tuple[dict[str, int], ...]]] = {
@@ -47,7 +47,14 @@ RACED: Final[dict[str, tuple[dict[str, int], ...]]] = {
             (128, 256, 4, 2), (128, 256, 4, 4), (128, 128, 6, 2), (192, 128, 4, 1), (64, 256, 5, 4)
         )
         for group in (1, 8, 12)
-    )
+    ),
+    "mixed_tiles": tuple(
+        {"block_m": m, "block_n": n, "block_k": 64, "group_m": group, "num_stages": stages, "store_slices": slices}
+        for m, n, stages, slices in (
+            (192, 256, 3, 2), (192, 256, 3, 4), (128, 256, 4, 2), (192, 128, 5, 2), (128, 128, 6, 2)
+        )
+        for group in (4, 8, 12)
+    ),
 }  # fmt: skip
 RIVALS: Final = ("descriptor",)  # whose defaults race too
 LOST: Final = (Outcome.TIMED_OUT, Outcome.CRASHED)

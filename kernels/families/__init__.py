@@ -18,13 +18,12 @@ from .absent import absent
 from .estimate import guess_us
 
 try:
-    from . import warp_specialized
+    from . import mixed_tiles, warp_specialized
 
-    _WARP_SPECIALIZED = warp_specialized.FAMILY
+    _WARP_SPECIALIZED, _MIXED_TILES = warp_specialized.FAMILY, mixed_tiles.FAMILY
 except ImportError as error:  # Gluon is experimental: another Triton may have it elsewhere
-    _WARP_SPECIALIZED = absent(
-        "warp_specialized", f"this Triton has no Gluon for Hopper as 3.6 and 3.7 have it: {error}"
-    )
+    _WHY = f"this Triton has no Gluon for Hopper as 3.6 and 3.7 have it: {error}"
+    _WARP_SPECIALIZED, _MIXED_TILES = absent("warp_specialized", _WHY), absent("mixed_tiles", _WHY)
 
 FAMILIES: Final = MappingProxyType(
     {
@@ -32,6 +31,7 @@ FAMILIES: Final = MappingProxyType(
         "descriptor": descriptor.FAMILY,
         "split_k": split_k.FAMILY,
         "warp_specialized": _WARP_SPECIALIZED,
+        "mixed_tiles": _MIXED_TILES,
         "cublas": cublas.FAMILY,
         "cpu_blas": cpu_blas.FAMILY,
     }

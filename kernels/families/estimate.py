@@ -10,7 +10,7 @@ from typing import Final
 from ..config import Config
 from ..device import REGISTERS_PER_SM, Device
 from ..problem import DTYPES, Problem
-from . import limits
+from . import heights, limits
 from .limits import cdiv
 
 
@@ -33,17 +33,22 @@ _RATES: Final = MappingProxyType(
         120: Rates(1.0e6, 1.6e6),
     }
 )
-_TMA: Final = ("descriptor", "warp_specialized")  # families whose tiles it moves
+_WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles")  # families in Gluon, whose programs stay
+_TMA: Final = ("descriptor", *_WARP_GROUPS)  # families whose tiles it moves
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
 _BLEND: Final = 1.4  # exponent of the norm that joins throughput and latency
 _WAVE_US: Final = 3.7  # to start and to drain a wave
+_ROUND_US: Final = 0.7  # to go on to the next tile, where one warp group stores while others multiply
+_SETUP_US: Final = 0.5  # of barriers and partitions
 _JOIN_US: Final = 1.2  # of the programs that share a tile
 _SMALL_TILE: Final = 0.64  # efficiency of mma (fewer than 64 rows) against wgmma
 _POINTERS: Final = 0.63  # of loads through pointers against TMA
 _TWO_WARPS: Final = 0.5
 _TILE_EXPONENT: Final = 0.19
 _FULL_TILE: Final = 128 * 128
+_LARGE_EXPONENT: Final = 0.03  # beyond the full tile, of warp groups: fewer bytes moved are a higher clock
 _ROW_ORDER: Final = 1.08  # tiles in plain row order share less of the L2
+_AWAY_FROM_8: Final = 1.002  # a doubling of the group of rows, or a halving: to order equals
 _EIGHT_WARPS: Final = 1.05
 
 
@@ -56,26 +61,46 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     block_m, block_n, block_k = (config.number(axis) for axis in ("block_m", "block_n", "block_k"))
     split = int(config.get("split", 1))
     rates = _RATES.get(device.capability, _RATES[90])
-    programs = limits.tile_count(problem, config) * split
+    mixed = config.family == "mixed_tiles"
+    tile_count = heights.tile_count(problem, device, config) if mixed else limits.tile_count(problem, config)
+    programs = tile_count * split
     steps = cdiv(cdiv(problem.k, block_k), split)
     resident = _resident(problem, device, config) * max(1, device.sm_count)
     waves = cdiv(programs, resident)
-    flops = cdiv(programs, max(1, device.sm_count)) * steps * 2 * block_m * block_n * block_k
+    rows = cdiv(programs, max(1, device.sm_count)) * block_m  # of tiles that the busiest multiprocessor multiplies
+    if mixed:
+        rows = heights.busiest_parts(problem, device, config) * heights.PART
+    flops = rows * block_n * steps * 2 * block_k
     multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
     throughput_us = max(multiply_us, problem.bytes_moved / rates.memory_bytes)
     latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(config) - 1)
-    total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + waves * _WAVE_US
+    total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + _waves_us(config, waves)
     if split > 1:
         total += _JOIN_US + split * problem.m * problem.n * 8 / rates.memory_bytes
-    if problem.m > block_m and config.get("group_m") == 1:
-        total *= _ROW_ORDER
-    return total * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
+    return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
+
+
+def _waves_us(config: Config, waves: int) -> float:
+    """To start and to drain them."""
+    if config.family not in _WARP_GROUPS:
+        return waves * _WAVE_US
+    return _SETUP_US + _WAVE_US + (waves - 1) * (_ROUND_US if config.number("block_m") > heights.PART else _WAVE_US)
+
+
+def _order(problem: Problem, config: Config) -> float:
+    """What the order of tiles costs."""
+    group_m = int(config.get("group_m", 8))
+    if problem.m <= config.number("block_m"):
+        return 1.0
+    return _ROW_ORDER if group_m == 1 else math.pow(_AWAY_FROM_8, abs(math.log2(group_m / 8)))
 
 
 def _efficiency(config: Config) -> float:
     """Of the tensor cores, by the shape of the tile and by how it is fed."""
     area = config.number("block_m") * config.number("block_n")
     found = min(1.0, math.pow(area / _FULL_TILE, _TILE_EXPONENT))
+    if config.family in _WARP_GROUPS and area > _FULL_TILE:
+        found = math.pow(area / _FULL_TILE, _LARGE_EXPONENT)
     if config.number("block_m") < 64:
         found *= _SMALL_TILE
     if config.family not in _TMA:

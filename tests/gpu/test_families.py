@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tilewright.kernels.config import Config
-from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.families import FAMILIES, heights
 from tilewright.kernels.family import Call, Family
 from tilewright.kernels.operands import Operands, call, current_device, random_operands, torch_dtype
 from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
@@ -19,7 +19,7 @@ from tilewright.tuner.evaluate.check import compare, reference
 pytestmark = pytest.mark.gpu
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
-TMA = ("descriptor", "warp_specialized")
+TMA = ("descriptor", "warp_specialized", "mixed_tiles")
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
 # Whole tiles, ragged ones, one row, tiny, a long sum.
 SHAPES = ((256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40))
@@ -94,6 +94,27 @@ def test_random_problems_forms_and_configs(name: str) -> None:
         assert_right(family, wanted, config, around)
         served += 1
     assert served == CASES if name not in TMA else served >= CASES // len(FORMS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("k", [72, 1032])
+def test_tiles_of_both_heights(k: int, layout: str) -> None:
+    """Several rounds of them, with fewer steps than stages and with more."""
+    family, device, problem = FAMILIES["mixed_tiles"], current_device(), Problem(3000, 3080, k, layout=layout)
+    space = family.space(problem, device)
+    if not len(space):
+        pytest.skip("the family is for sm_90 alone")
+    scratch, dtype = Scratch("cuda"), torch_dtype(problem.dtype)
+    a = matrix(3000, k, problem.a_transposed, dtype=dtype, form="padded")
+    b = matrix(k, 3080, problem.b_transposed, dtype=dtype, form="padded")
+    both = 0
+    for block_m, block_n in ((192, 256), (128, 256), (192, 128), (128, 128)):
+        config = next(one for one in space if (one["block_m"], one["block_n"]) == (block_m, block_n))
+        tall = heights.tall_rows(problem, device, config)
+        both += tall > 0 and heights.short_rows(problem.m, block_m, tall) > 0
+        d, around = surrounded(problem, "padded")
+        assert_right(family, call(problem, device, Operands(a, b, d), scratch), config, around)
+    assert both, "on so many multiprocessors another shape has to be found"
 
 
 @pytest.mark.parametrize("name", TMA)

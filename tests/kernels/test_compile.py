@@ -133,9 +133,10 @@ def test_no_default_spills(name: str) -> None:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_warp_groups_multiply_asynchronously(layout: str, cache: Path) -> None:
+@pytest.mark.parametrize("name", ["warp_specialized", "mixed_tiles"])
+def test_warp_groups_multiply_asynchronously(name: str, layout: str, cache: Path) -> None:
     """Where ptxas cannot follow the registers it waits after each multiplication, at half the speed, and says so."""
-    family, device, problem = FAMILIES["warp_specialized"], nominal("sm90"), Problem(4096, 4096, 4096, layout=layout)
+    family, device, problem = FAMILIES[name], nominal("sm90"), Problem(4096, 4096, 4096, layout=layout)
     space = family.space(problem, device)
     tall = next(config for config in space if (config["block_m"], config["block_n"]) == (192, 128))
     built = compile_all(device, [Job(problem, config) for config in (family.defaults(problem, device)[0], tall)])

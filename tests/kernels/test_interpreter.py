@@ -20,7 +20,9 @@ from tilewright.kernels.problem import LAYOUTS
 
 # Gluon kernels do not run in the interpreter: they are compiled here and their numbers tested on a GPU.
 KERNELS: Final = [
-    name for name, family in FAMILIES.items() if not family.is_library and name not in ("warp_specialized",)
+    name
+    for name, family in FAMILIES.items()
+    if not family.is_library and name not in ("warp_specialized", "mixed_tiles")
 ]
 
 

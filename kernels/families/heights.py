@@ -1,0 +1,55 @@
+"""Tiles of two heights: how the rows of D are cut so that programs that take the tiles in turn get equal work.
+
+Tall tiles are `block_m` rows high and come first; short ones, at the bottom, lack one part of 64 rows.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+from ..config import Config
+from ..device import Device
+from ..problem import Problem
+from .limits import cdiv
+
+PART: Final = 64  # rows that are multiplied at once
+CUT_AT_MOST: Final = 512  # tall rows of tiles given up for short ones: three rounds of one column of tiles
+
+
+def tall_rows(problem: Problem, device: Device, config: Config) -> int:
+    """How many rows of tiles are tall."""
+    tiles_n = cdiv(problem.n, config.number("block_n"))
+    return evenest(problem.m, tiles_n, config.number("block_m"), max(1, device.sm_count))
+
+
+def tile_count(problem: Problem, device: Device, config: Config) -> int:
+    tall, block_m = tall_rows(problem, device, config), config.number("block_m")
+    return (tall + short_rows(problem.m, block_m, tall)) * cdiv(problem.n, config.number("block_n"))
+
+
+def busiest_parts(problem: Problem, device: Device, config: Config) -> int:
+    """How many parts the busiest program multiplies."""
+    tiles_n, tall = cdiv(problem.n, config.number("block_n")), tall_rows(problem, device, config)
+    return busiest(problem.m, tiles_n, config.number("block_m"), max(1, device.sm_count), tall)
+
+
+@cache
+def evenest(m: int, tiles_n: int, block_m: int, programs: int) -> int:
+    """The number of tall rows of tiles with which the busiest of the programs multiplies the least.
+
+    Of equals the largest: tall tiles take fewer bytes a multiplication.
+    """
+    most = cdiv(m, block_m)
+    fewest = max(0, most - CUT_AT_MOST)
+    return min(range(most, fewest - 1, -1), key=lambda tall: busiest(m, tiles_n, block_m, programs, tall))
+
+
+def busiest(m: int, tiles_n: int, block_m: int, programs: int, tall: int) -> int:
+    """How many parts the first program multiplies: none has more, for they take the tiles in turn."""
+    count = (tall + short_rows(m, block_m, tall)) * tiles_n
+    return cdiv(tall * tiles_n, programs) + cdiv(count, programs) * (block_m // PART - 1)
+
+
+def short_rows(m: int, block_m: int, tall: int) -> int:
+    return cdiv(max(0, m - tall * block_m), block_m - PART)

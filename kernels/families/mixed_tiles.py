@@ -1,0 +1,273 @@
+"""`mixed_tiles`: warp groups that all multiply, on tiles of two heights, so that every program gets equal work; sm_90.
+
+A program stays on its multiprocessor and walks the tiles of D. Each consumer, a warp group of four warps, multiplies 64
+rows of the tile with the whole width of B's. No warp is spared for loading: after it has begun a multiplication, the
+first consumer asks TMA for the stage that all have left. Without a fourth group, three consumers have the registers
+for 64 x 256 each, and a tile of 192 x 256 takes a sixth fewer bytes a multiplication than one of 128 x 256.
+
+Tall tiles alone would leave many programs idle in the last round. The rows of D are cut into tall tiles and, at the
+bottom, into short ones that lack the last consumer's 64 rows: as many as it takes for the busiest program to have the
+least to multiply. At a short tile the last consumer only waits and lets go, for every stage counts all consumers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma_wait
+
+from ..access import Accesses
+from ..binary import Binary
+from ..config import Config
+from ..device import Device
+from ..family import Call, Family, Launch
+from ..launch import bound
+from ..problem import DTYPES, Problem
+from ..space import Axis, Constraint
+from . import heights, limits, tiles, warp_groups
+from . import tma as tma_limits
+from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_in, store_columns
+
+GROUP_ROWS = gl.constexpr(ROWS)
+
+
+@gluon.jit
+def count_tiles(m, n, tall, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr):
+    """How many tiles there are, when the first `tall` rows of tiles are tall and the others short."""
+    short = gl.cdiv(gl.maximum(m - tall * BLOCK_M, 0), BLOCK_M - GROUP_ROWS)
+    return (tall + short) * gl.cdiv(n, BLOCK_N)
+
+
+@gluon.jit
+def place(tile, m, n, tall, group_m, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr):
+    """The first row and column of a tile. The tall ones come first; both kinds are walked in groups."""
+    tiles_n = gl.cdiv(n, BLOCK_N)
+    if tile < tall * tiles_n:
+        tile_m, tile_n = tiles.grouped(tile, tall, tiles_n, group_m)
+        row = tile_m * BLOCK_M
+    else:
+        short = gl.cdiv(m - tall * BLOCK_M, BLOCK_M - GROUP_ROWS)
+        tile_m, tile_n = tiles.grouped(tile - tall * tiles_n, short, tiles_n, group_m)
+        row = tall * BLOCK_M + tile_m * (BLOCK_M - GROUP_ROWS)
+    return row, tile_n * BLOCK_N
+
+
+@gluon.jit
+def load(
+    a, b, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+):  # fmt: skip
+    """Asks for one stage once all consumers have left it; for the last consumer's rows only where the tile is tall."""
+    CONSUMERS: gl.constexpr = a_ring.shape[0] // b_ring.shape[0]
+    PART_BYTES: gl.constexpr = a_ring.shape[1] * a_ring.shape[2] * (a.dtype.primitive_bitwidth // 8)
+    B_BYTES: gl.constexpr = b_ring.shape[1] * b_ring.shape[2] * (b.dtype.primitive_bitwidth // 8)
+    arrived = full.index(stage)
+    mbarrier.wait(empty.index(stage), phase ^ 1)
+    if is_tall:
+        mbarrier.expect(arrived, B_BYTES + CONSUMERS * PART_BYTES)
+        last = a_ring.index(stage * CONSUMERS + CONSUMERS - 1)
+        copy_in(a, row + (CONSUMERS - 1) * GROUP_ROWS, step, arrived, last, A_TRANSPOSED)
+    else:
+        mbarrier.expect(arrived, B_BYTES + (CONSUMERS - 1) * PART_BYTES)
+    for part in gl.static_range(CONSUMERS - 1):
+        copy_in(a, row + part * GROUP_ROWS, step, arrived, a_ring.index(stage * CONSUMERS + part), A_TRANSPOSED)
+    copy_in(b, step, column, arrived, b_ring.index(stage), B_TRANSPOSED)
+
+
+@gluon.jit
+def load_next(
+    a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall, stage, phase, tile, step, row, column,
+    BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+):  # fmt: skip
+    """Loads what the program needs next, if there is anything; returns where the load after it stands."""
+    if tile < count_tiles(m, n, tall, BLOCK_M, BLOCK_N):
+        if step == 0:
+            row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
+        is_tall = tile < tall * gl.cdiv(n, BLOCK_N)
+        load(a, b, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall, A_TRANSPOSED, B_TRANSPOSED)
+        step += BLOCK_K
+        if step >= k:
+            step = 0
+            tile += gl.num_programs(0)
+    return tile, step, row, column
+
+
+@gluon.jit
+def lead(
+    a, b, d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+):  # fmt: skip
+    """The first consumer: it loads, all stages but one ahead of what it multiplies."""
+    STAGES: gl.constexpr = b_ring.shape[0]
+    CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
+    BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
+    BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
+    BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
+    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
+    next_tile = gl.program_id(0)
+    next_step = 0
+    next_row = 0
+    next_column = 0
+    for ahead in gl.static_range(STAGES - 1):
+        next_tile, next_step, next_row, next_column = load_next(
+            a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall, ahead, 0,
+            next_tile, next_step, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K, A_TRANSPOSED, B_TRANSPOSED,
+        )  # fmt: skip
+    stage = 0
+    phase = 0
+    for tile in range(gl.program_id(0), count_tiles(m, n, tall, BLOCK_M, BLOCK_N), gl.num_programs(0)):
+        total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
+        for step in range(0, k, BLOCK_K):
+            total = begin_multiply(
+                a_ring.index(stage * CONSUMERS), b_ring.index(stage), full.index(stage), phase, total, step > 0,
+                A_TRANSPOSED, B_TRANSPOSED,
+            )  # fmt: skip
+            # The stage before this one is being left. Before the ring's first one, that is its last, in the same round.
+            next_tile, next_step, next_row, next_column = load_next(
+                a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall,
+                gl.where(stage == 0, STAGES - 1, stage - 1), gl.where(stage == 0, phase, phase ^ 1),
+                next_tile, next_step, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K, A_TRANSPOSED, B_TRANSPOSED,
+            )  # fmt: skip
+            total = warpgroup_mma_wait(0, deps=[total])
+            mbarrier.arrive(empty.index(stage))
+            stage, phase = advance(stage, phase, STAGES)
+        row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
+        store_columns(d, total, out.index(0), row, column, BLOCK_N // d.block_shape[1])
+    tma.store_wait(0)
+
+
+@gluon.jit
+def follow(
+    d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall,
+    PART: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+):  # fmt: skip
+    """Another consumer: it multiplies and stores its rows of each tile. The last one has none in a short tile."""
+    STAGES: gl.constexpr = b_ring.shape[0]
+    CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
+    BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
+    BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
+    BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
+    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
+    count = count_tiles(m, n, tall, BLOCK_M, BLOCK_N)
+    busy_count = tall * gl.cdiv(n, BLOCK_N) if PART == CONSUMERS - 1 else count
+    stage = 0
+    phase = 0
+    for tile in range(gl.program_id(0), count, gl.num_programs(0)):
+        if tile < busy_count:
+            total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
+            for step in range(0, k, BLOCK_K):
+                total = begin_multiply(
+                    a_ring.index(stage * CONSUMERS + PART), b_ring.index(stage), full.index(stage), phase, total,
+                    step > 0, A_TRANSPOSED, B_TRANSPOSED,
+                )  # fmt: skip
+                total = warpgroup_mma_wait(0, deps=[total])
+                mbarrier.arrive(empty.index(stage))
+                stage, phase = advance(stage, phase, STAGES)
+            row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
+            store_columns(d, total, out.index(PART), row + PART * GROUP_ROWS, column, BLOCK_N // d.block_shape[1])
+        else:
+            # It waits like the others: by parity alone, a barrier is told apart from itself one round later only.
+            for _step in range(0, k, BLOCK_K):
+                mbarrier.wait(full.index(stage), phase)
+                mbarrier.arrive(empty.index(stage))
+                stage, phase = advance(stage, phase, STAGES)
+    tma.store_wait(0)
+
+
+@gluon.jit
+def mixed_tiles_kernel(
+    a, b, d, m, n, k, group_m, tall,
+    CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+):  # fmt: skip
+    a_ring = gl.allocate_shared_memory(a.dtype, [STAGES * CONSUMERS] + a.block_shape, a.layout)
+    b_ring = gl.allocate_shared_memory(b.dtype, [STAGES] + b.block_shape, b.layout)
+    out = gl.allocate_shared_memory(d.dtype, [CONSUMERS] + d.block_shape, d.layout)
+    full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
+    for stage in gl.static_range(STAGES):
+        mbarrier.init(full.index(stage), count=1)
+        mbarrier.init(empty.index(stage), count=CONSUMERS)
+    fence_async_shared()
+    # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
+    if CONSUMERS == 2:
+        gl.warp_specialize([
+            (lead, (a, b, d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, A_TRANSPOSED, B_TRANSPOSED)),
+            (follow, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, 1, A_TRANSPOSED, B_TRANSPOSED)),
+        ], [4], [240])  # fmt: skip
+    else:
+        gl.warp_specialize([
+            (lead, (a, b, d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, A_TRANSPOSED, B_TRANSPOSED)),
+            (follow, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, 1, A_TRANSPOSED, B_TRANSPOSED)),
+            (follow, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, 2, A_TRANSPOSED, B_TRANSPOSED)),
+        ], [4, 4], [168, 168])  # fmt: skip
+
+
+AXES = (
+    Axis("block_m", (128, 192)),  # of a tall tile
+    Axis("block_n", (128, 256)),
+    Axis("block_k", (64, 128)),
+    Axis("group_m", GROUPS),
+    Axis("num_stages", (2, 3, 4, 5, 6)),
+    Axis("store_slices", (1, 2, 4)),
+)
+# What the partitions are handed over, through shared memory, by the number of consumers; read off Triton 3.6 and 3.7.
+HANDED_OVER_BYTES = {2: 132, 3: 136}
+
+
+def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
+    return warp_groups.built(mixed_tiles_kernel, problem, config, ("m", "n", "k", "group_m", "tall"))
+
+
+def bind(call: Call, config: Config) -> Launch:
+    problem, device = call.problem, call.device
+    built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
+    tall = heights.tall_rows(problem, device, config)
+    grid = (min(heights.tile_count(problem, device, config), device.sm_count), 1, 1)
+    arguments = (*warp_groups.descriptors(call, config), *problem.shape, config["group_m"], tall)
+    return bound(built, device.capability, grid, arguments)
+
+
+HEIGHT = Constraint(
+    "rows",
+    "rows before the last consumer's",
+    lambda problem, device, config: config.number("block_m") - ROWS,
+    lambda problem, device, config: problem.m - 1,
+    "in no tile would the last consumer have rows to multiply",
+)
+
+
+def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
+    """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
+    wide = DTYPES[problem.out_dtype].bytes == 4
+    tall = Config.of(
+        "mixed_tiles", block_m=192, block_n=256, block_k=64, group_m=12, num_stages=3, store_slices=4 if wide else 2
+    )
+    two = tall.replace(block_m=128, num_stages=4, group_m=8 if problem.m > 1024 else 1)
+    return (tall, two) if problem.m > 1024 else (two, tall)
+
+
+FAMILY = Family(
+    name="mixed_tiles",
+    summary="persistent, warp groups that all multiply, tiles of two heights; sm_90 alone",
+    axes=AXES,
+    constraints=(
+        warp_groups.HOPPER,
+        limits.NON_EMPTY,
+        limits.EXTENT,
+        tma_limits.ALIGNED,
+        warp_groups.SIXTEEN_BIT,
+        limits.fitting("block_n", "n", 128),
+        HEIGHT,
+        limits.grouping(GROUPS),
+        warp_groups.SLICES,
+        warp_groups.shared_memory(HANDED_OVER_BYTES),
+    ),
+    defaults=defaults,
+    binary=binary,
+    refuses=tma_limits.refuses,
+    bind=bind,
+    sources=tuple(Path(file) for file in (__file__, heights.__file__, warp_groups.__file__, tiles.__file__)),
+)

@@ -1,0 +1,187 @@
+"""What the families in Gluon share: parts of kernels whose warp groups multiply, and the limits of such kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma
+from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
+
+from ..binary import Binary
+from ..config import Config
+from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
+from ..family import Call
+from ..problem import DTYPES, Problem
+from ..space import Constraint
+from . import limits, tiles
+
+WARPS: Final = 4  # of a warp group
+ROWS: Final = 64  # of a warp group's multiplication (wgmma), and so of a consumer's part of a tile
+GROUPS: Final = (1, 4, 8, 12, 16)
+SWIZZLE_BYTES: Final = 128  # of the widest pattern in which shared memory is laid out for the tensor cores
+
+
+@gluon.jit
+def advance(stage, phase, STAGES: gl.constexpr):
+    """The next stage of the ring; the phase flips when it has come round."""
+    last = stage == STAGES - 1
+    return gl.where(last, 0, stage + 1), gl.where(last, phase ^ 1, phase)
+
+
+@gluon.jit
+def copy_in(matrix, row, column, arrived, buffer, TRANSPOSED: gl.constexpr):
+    """Asks TMA for the tile at (row, column) of A or of B, however it is stored; `arrived` counts its bytes."""
+    if TRANSPOSED:
+        tma.async_copy_global_to_shared(matrix, [column, row], arrived, buffer)
+    else:
+        tma.async_copy_global_to_shared(matrix, [row, column], arrived, buffer)
+
+
+@gluon.jit
+def begin_multiply(
+    a_tile, b_tile, arrived, phase, total, use_acc, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr
+):
+    """Waits for a stage and begins to multiply: what it returns is in flight until `warpgroup_mma_wait`."""
+    mbarrier.wait(arrived, phase)
+    return warpgroup_mma(
+        a_tile.permute((1, 0)) if A_TRANSPOSED else a_tile,
+        b_tile.permute((1, 0)) if B_TRANSPOSED else b_tile,
+        total,
+        use_acc=use_acc,
+        is_async=True,
+    )
+
+
+@gluon.jit
+def columns_halved(tile):
+    """The left and the right half of a tile that a warp group has multiplied; nothing moves."""
+    left, right = tile.reshape([tile.shape[0], 2, tile.shape[1] // 2]).permute(0, 2, 1).split()
+    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, tile.shape[1] // 2, 16])
+    return gl.convert_layout(left, layout, assert_trivial=True), gl.convert_layout(right, layout, assert_trivial=True)
+
+
+@gluon.jit
+def store_columns(d, tile, out, row, column, SLICES: gl.constexpr):
+    """Stores a tile of D in so many slices of columns through one buffer, each before the next one needs it."""
+    if SLICES == 1:
+        tma.store_wait(0)
+        out.store(tile.to(d.dtype))
+        fence_async_shared()
+        tma.async_copy_shared_to_global(d, [row, column], out)
+    else:
+        left, right = columns_halved(tile)
+        store_columns(d, left, out, row, column, SLICES // 2)
+        store_columns(d, right, out, row, column + left.shape[1], SLICES // 2)
+
+
+def consumers(config: Config) -> int:
+    return config.number("block_m") // ROWS
+
+
+def _layout(inner: int, dtype: str) -> gl.NVMMASharedLayout:
+    """Of a tile in shared memory whose rows are `inner` elements."""
+    size = DTYPES[dtype].bytes
+    return gl.NVMMASharedLayout(min(SWIZZLE_BYTES, inner * size), 8 * size, 2)
+
+
+def _blocks(problem: Problem, config: Config) -> tuple[list[int], list[int], list[int]]:
+    """What one request to TMA moves of A, B and D, as they lie in memory, outer extent first."""
+    block_n, block_k = config.number("block_n"), config.number("block_k")
+    a = [block_k, ROWS] if problem.a_transposed else [ROWS, block_k]
+    b = [block_n, block_k] if problem.b_transposed else [block_k, block_n]
+    return a, b, [ROWS, block_n // config.number("store_slices")]
+
+
+def _dtypes(problem: Problem) -> tuple[str, str, str]:
+    return problem.dtype, problem.dtype, problem.out_dtype
+
+
+def built(kernel: Any, problem: Problem, config: Config, integers: tuple[str, ...]) -> Binary:
+    """A kernel of the descriptors of A, B and D and of `integers`. It starts as one warp group."""
+    types: dict[str, str] = {}
+    for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
+        element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
+        types[name] = f"tensordesc<{element}{block},{_layout(block[1], dtype)!r}>"
+    types.update(dict.fromkeys(integers, "i32"))
+    constants = {
+        "CONSUMERS": consumers(config),
+        "STAGES": config["num_stages"],
+        "A_TRANSPOSED": problem.a_transposed,
+        "B_TRANSPOSED": problem.b_transposed,
+    }
+    return Binary(kernel, tuple(types.items()), tuple(constants.items()), (), WARPS, num_stages=1)
+
+
+def descriptors(call: Call, config: Config) -> list[TensorDescriptor]:
+    """Of A, B and D, each as it lies in memory."""
+    problem = call.problem
+    memory = (
+        call.a.T if problem.a_transposed else call.a,
+        call.b.T if problem.b_transposed else call.b,
+        call.d,
+    )
+    return [
+        TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block, _layout(block[1], dtype))
+        for matrix, dtype, block in zip(memory, _dtypes(problem), _blocks(problem, config), strict=True)
+    ]
+
+
+def shared_memory(handed_over: Mapping[int, int]) -> Constraint:
+    """Of a program: the ring, a buffer for each consumer's stores, two barriers a stage, what partitions are told.
+
+    Args:
+        handed_over: bytes of what the partitions are told, by the number of consumers.
+    """
+
+    def amount(problem: Problem, device: Device, config: Config) -> float:
+        stages = config.number("num_stages")
+        out = limits.result_bytes(problem, config) // config.number("store_slices")
+        full, empty = limits.cdiv(8 * stages, 16) * 16, 8 * stages
+        return stages * limits.operand_bytes(problem, config) + out + full + empty + handed_over[consumers(config)]
+
+    return limits.shared_memory(amount)
+
+
+HOPPER = Constraint(
+    "arch",
+    "(distance of sm)",
+    lambda problem, device, config: abs(device.capability - 90),
+    lambda problem, device, config: 0,
+    "it multiplies with wgmma, which Hopper (sm_90) alone has",
+)
+SIXTEEN_BIT = Constraint(
+    "dtype",
+    "bytes an operand",
+    lambda problem, device, config: DTYPES[problem.dtype].bytes,
+    lambda problem, device, config: 2,
+    "wgmma takes operands of 16 bits in either order; of 32 bits it takes K-major ones alone",
+)
+SLICES = Constraint(
+    "store_slices",
+    "slices",
+    lambda problem, device, config: config.number("store_slices"),
+    lambda problem, device, config: config.number("block_n") // 64,
+    "a slice narrower than 64 columns makes no store cheaper",
+)
+
+
+def accumulator(others: int) -> Constraint:
+    """A consumer's rows of D fit its registers, in a kernel of so many warp groups beside the consumers.
+
+    ptxas divides the registers evenly among the threads, a single warp counting as a group of four.
+    """
+
+    def limit(problem: Problem, device: Device, config: Config) -> float:
+        threads = (consumers(config) + others) * WARPS * limits.WARP
+        return min(MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM // threads // 8 * 8) - 31
+
+    return Constraint(
+        "accumulator",
+        "registers a thread",
+        lambda problem, device, config: config.number("block_n") * ROWS / (WARPS * limits.WARP),
+        limit,
+        f"fp32 rows of D, 31 kept for addresses; {limits.GUIDE}",
+    )
