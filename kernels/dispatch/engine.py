@@ -156,8 +156,8 @@ def _problem(a: torch.Tensor, b: torch.Tensor) -> Problem | None:
 
 
 def _letter(matrix: torch.Tensor) -> str | None:
-    """`n` for rows that lie dense, `t` for columns; where an extent is 1, what a plain tensor would be."""
+    """`n` for rows that lie dense, `t` for columns; a single row is `n`, whatever stride it has to a next."""
     rows, columns = matrix.stride()
-    if columns == 1 and rows >= matrix.shape[1]:
+    if columns == 1 and (rows >= matrix.shape[1] or matrix.shape[0] == 1):
         return "n"
     return "t" if rows == 1 and columns >= matrix.shape[0] else None
