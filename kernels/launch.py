@@ -106,7 +106,10 @@ def _loaded(binary: Binary, capability: int, device: int) -> Any:
 def _past_wrappers(launch: Any) -> Any:
     """The C function under the Python ones that encode descriptors."""
     while isinstance(launch, FunctionType):
-        launch = inspect.getclosurevars(launch).nonlocals["launcher"]
+        inner = inspect.getclosurevars(launch).nonlocals
+        if "launcher" not in inner:
+            raise NotDirect("this Triton launches in another way")
+        launch = inner["launcher"]
     return launch
 
 
