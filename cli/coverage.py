@@ -47,7 +47,7 @@ def coverage(shapes: Path, table: Path | None) -> None:
     \b
     Examples:
       tilewright coverage shapes.csv
-      tilewright coverage shapes.csv --table nvidia-h200.json
+      tilewright coverage shapes.csv --table results/nvidia-h200/table.json
     """
     read = _table(table)
     rows = [covered(shape, read) for shape in read_weighted(shapes, Problem(1, 1, 1))]

@@ -91,6 +91,8 @@ def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json:
         present.print_json(answers)
     else:
         present.console().print(present.answers_table(answers))
+        if device in (None, "gpu"):
+            click.echo("To use them in a model: tilewright export --format table", err=True)
 
 
 def _by_default() -> tuple[tuple[Problem, ...], str]:

@@ -106,7 +106,10 @@ def _loaded(binary: Binary, capability: int, device: int) -> Any:
 def _past_wrappers(launch: Any) -> Any:
     """The C function under the Python ones that encode descriptors."""
     while isinstance(launch, FunctionType):
-        launch = inspect.getclosurevars(launch).nonlocals["launcher"]
+        inner = inspect.getclosurevars(launch).nonlocals
+        if "launcher" not in inner:
+            raise NotDirect("this Triton launches in another way")
+        launch = inner["launcher"]
     return launch
 
 
@@ -149,21 +152,19 @@ class _Described:
 
 
 class _Form:
-    """One operand's descriptors: encoded once an address, for nothing else in them changes."""
+    """One operand's descriptors: encoded once an address, for nothing else in them changes. Keeps no memory alive."""
 
     def __init__(self, descriptor: Any, metadata: Any) -> None:
         from triton.backends.nvidia.driver import make_tensordesc_arg
 
-        self._descriptor, self._metadata, self._encode = descriptor, metadata, make_tensordesc_arg
-        self.constants = (*descriptor.shape, *descriptor.strides)
+        self._metadata, self._encode = metadata, make_tensordesc_arg
+        self._shape, self._strides = list(descriptor.shape), list(descriptor.strides)
+        self._padding, self._tf32 = descriptor.padding, getattr(descriptor, "round_f32_to_tf32", False)
+        self.constants = (*self._shape, *self._strides)
         self.maps: dict[int, Any] = {}
 
     def encode(self, address: int) -> Any:
-        from_ = self._descriptor
-        described = _Described(
-            _Address(address), list(from_.shape), list(from_.strides), from_.padding,
-            getattr(from_, "round_f32_to_tf32", False),
-        )  # fmt: skip
+        described = _Described(_Address(address), self._shape, self._strides, self._padding, self._tf32)
         encoded = self._encode(described, self._metadata)[0]
         if len(self.maps) >= MAPS:
             self.maps.clear()

@@ -96,7 +96,7 @@ def test_every_public_name_is_served() -> None:
 
 
 def test_an_unknown_public_name_is_told() -> None:
-    with pytest.raises(AttributeError, match="'tilewright' has no attribute 'bset'; it has Problem"):
+    with pytest.raises(AttributeError, match="'tilewright' has no attribute 'bset'; it has Linear, Problem"):
         getattr(tilewright, "bset")  # noqa: B009
 
 

@@ -108,9 +108,8 @@ def _taken(a: Tensor, b: Tensor) -> bool:
 
 
 def _cast_dtype(a: Tensor) -> torch.dtype | None:
-    """What autocast multiplies in on the device of `a`; None when it is off."""
-    kind = a.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+    """What autocast multiplies in on a GPU; None when it is off. Elsewhere torch serves, and casts by itself."""
+    return torch.get_autocast_dtype("cuda") if a.is_cuda and torch.is_autocast_enabled("cuda") else None
 
 
 def _autocasted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

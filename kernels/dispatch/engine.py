@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final
 
 import torch
@@ -53,6 +54,12 @@ class Pool:
         return self._arena[first : first + count]
 
 
+@cache
+def pool_of(index: int) -> Pool:
+    """The one of a device, for as long as the process: captured graphs count on its memory, whatever table serves."""
+    return Pool(index)
+
+
 class Engine:
     """Serves one GPU. Built outside of any capture."""
 
@@ -63,7 +70,7 @@ class Engine:
         self.settings = settings
         self.device: Device = current_device(index)
         self.found: Found = find(self.device, settings.named, None if settings.trust else toolchain())
-        self.pool = Pool(index)
+        self.pool = pool_of(index)
 
     def choose(self, problem: Problem) -> Choice:
         return lookup(self.found.table, problem, self.settings.miss)
@@ -156,8 +163,8 @@ def _problem(a: torch.Tensor, b: torch.Tensor) -> Problem | None:
 
 
 def _letter(matrix: torch.Tensor) -> str | None:
-    """`n` for rows that lie dense, `t` for columns; where an extent is 1, what a plain tensor would be."""
+    """`n` for rows that lie dense, `t` for columns; a single row is `n`, whatever stride it has to a next."""
     rows, columns = matrix.stride()
-    if columns == 1 and rows >= matrix.shape[1]:
+    if columns == 1 and (rows >= matrix.shape[1] or matrix.shape[0] == 1):
         return "n"
     return "t" if rows == 1 and columns >= matrix.shape[0] else None

@@ -74,17 +74,22 @@ def replace(model: nn.Module) -> tuple[list[Layer], Report]:
         elif reason := _reason_to_leave(layer):
             report.left[layer.name] = reason
         else:
-            layer.module.__class__ = Linear
+            switch(layer.module, True)
             replaced.append(layer)
     report.replaced = [layer.name for layer in replaced]
     return replaced, report
+
+
+def switch(module: nn.Linear, on: bool) -> None:
+    """Makes a linear layer look for kernels, or makes it torch's again: only its class is another."""
+    module.__class__ = Linear if on else nn.Linear
 
 
 def restore(model: nn.Module) -> nn.Module:
     """Undoes `optimize`: every `tilewright.Linear` is a `torch.nn.Linear` again. Returns the model."""
     for layer in layers(model):
         if type(layer.module) is Linear:
-            layer.module.__class__ = nn.Linear
+            switch(layer.module, False)
     return model
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .direct import plan_of
-from .modules import Layer, Linear, Report, replace
+from .modules import Layer, Linear, Report, replace, switch
 
 ROUNDS: Final = 9  # runs of the model each way, in turn
 WARM_UP: Final = 3
@@ -70,7 +70,7 @@ def _runner(model: nn.Module, inputs: Any) -> Callable[[], Any]:
 
 def _switch(layers: Sequence[Layer], on: bool) -> None:
     for layer in layers:
-        layer.module.__class__ = Linear if on else nn.Linear
+        switch(layer.module, on)
 
 
 def _groups(layers: Sequence[Layer]) -> list[list[Layer]]:

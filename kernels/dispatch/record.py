@@ -71,7 +71,7 @@ class _Watch(TorchDispatchMode):
     """Sees every operation below autograd."""
 
     def __init__(self, recording: Recording) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._recording = recording
         self._pending: list[tuple[Count, Any, Any]] = []
 

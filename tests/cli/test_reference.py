@@ -51,6 +51,10 @@ def at_work(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 store.add_all(trials(problem, environment, started), [race(problem, environment, started)])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TILEWRIGHT_DB", "tilewright.db")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # where a table goes by default
+    (tmp_path / "shapes.csv").write_text("m,n,k,calls,us\n16,6144,4096,32,480\n")
+    for program in ("generate.py", "my_model.py"):
+        (tmp_path / program).write_text("import torch\ntorch.ones(4, 8) @ torch.ones(8, 4)\n")
     for pack in ("winners.json", "results.pack.json"):
         assert run("export", "--output", pack).code == 0
     shutil.copytree(ROOT / "results", "results", ignore=shutil.ignore_patterns("*.db*"))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import torch
@@ -279,3 +280,72 @@ def test_shapes_may_be_dynamic_and_exported() -> None:
     x, _ = layer(16)
     assert torch.equal(exported.module()(x), tilewright.linear(x, weight))
     assert any("tilewright" in str(node.target) for node in exported.graph.nodes)
+
+
+@pytest.fixture(scope="module")
+def llama() -> Iterator[Any]:
+    """Two layers of a small Llama whose every product is tuned, at least for one m."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=1024, hidden_size=256, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=4, max_position_embeddings=256,
+    )  # fmt: skip
+    with torch.device("cuda"):
+        model = transformers.LlamaForCausalLM(config).to(torch.bfloat16).eval()
+    device = current_device()
+    rows: dict[Problem, tuple[Standing, ...]] = {}
+    for n, k in ((256, 256), (512, 256), (256, 512), (1024, 256)):
+        for m in (1, 16, 32, 64):
+            problem = Problem(m, n, k)
+            rows[problem] = (standing(FAMILIES["tiled"].defaults(problem, device)[0]),)
+    tilewright.use_table(Table(device, rows), trust=True)
+    yield model
+    tilewright.use_table(tables(), trust=True)
+
+
+def test_a_llama_keeps_its_numbers(llama: Any) -> None:
+    prompt = torch.randint(0, 1024, (1, 32), device="cuda")
+    with torch.no_grad():
+        plain = llama(prompt).logits.float()
+        exact = llama.float()(prompt).logits
+        llama.bfloat16()
+        report = tilewright.optimize(llama, example_inputs={"input_ids": prompt}, rounds=2)
+        assert len(report.replaced) + len(report.left) == 15
+        report = tilewright.optimize(llama)
+        assert len(report.replaced) == 15
+        weight = llama.lm_head.weight
+        assert plan_of(torch.zeros((1, 32, 256), device="cuda", dtype=weight.dtype), weight, transposed=True).serve
+        ours = llama(prompt).logits.float()
+        assert (ours - exact).abs().max() <= 2 * (plain - exact).abs().max()
+        tokens = llama.generate(prompt, max_new_tokens=16, do_sample=False, pad_token_id=0)
+        tilewright.restore(llama)
+        expected = llama.generate(prompt, max_new_tokens=16, do_sample=False, pad_token_id=0)
+    apart = (tokens != expected).nonzero()
+    if len(apart):  # only where two tokens are as good as one another
+        place = int(apart[0, 1])
+        with torch.no_grad():
+            there = llama(expected[:, :place]).logits[0, -1].float()
+        assert abs(float(there[tokens[0, place]] - there[expected[0, place]])) < 0.05
+
+
+def test_a_llama_trains_compiles_and_is_captured(llama: Any) -> None:
+    prompt = torch.randint(0, 1024, (1, 32), device="cuda")
+    llama(prompt, labels=prompt).loss.backward()
+    expected = [parameter.grad.float() for parameter in llama.parameters()]
+    llama.zero_grad()
+    tilewright.optimize(llama)
+    llama(prompt, labels=prompt).loss.backward()
+    for parameter, gradient in zip(llama.parameters(), expected, strict=True):
+        assert (parameter.grad.float() - gradient).abs().max() <= 0.1 * gradient.abs().max() + 1e-3
+    llama.zero_grad()
+    with torch.no_grad():
+        eager = llama(prompt).logits
+        compiled: Any = torch.compile(llama, fullgraph=True)
+        assert torch.allclose(compiled(prompt).logits.float(), eager.float(), atol=0.05, rtol=0.05)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            captured = llama(prompt, use_cache=False).logits
+        graph.replay()
+        assert torch.allclose(captured.float(), eager.float(), atol=0.05, rtol=0.05)
+    tilewright.restore(llama)

@@ -1,0 +1,39 @@
+"""`record` runs a program and writes its problems; `coverage` tells them against a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tilewright.cli.shapes import read_weighted
+from tilewright.kernels.problem import Problem
+from tilewright.tuner.export import write_table
+
+from ..dispatch.tables import CUBLAS, kernel, table
+from .conftest import Run
+
+PROGRAM = """
+import sys
+import torch
+torch.ones(16, 32) @ torch.ones(32, 64)
+print(__name__, sys.argv[1:])
+sys.exit(3)
+"""
+
+
+def test_a_program_is_recorded(run: Run, tmp_path: Path) -> None:
+    script, shapes = tmp_path / "program.py", tmp_path / "shapes.csv"
+    script.write_text(PROGRAM)
+    done = run("record", "-o", str(shapes), "--", sys.executable, str(script), "--batch", "8")
+    assert done.code == 3
+    assert [shape.problem for shape in read_weighted(shapes, Problem(1, 1, 1))] == [Problem(16, 64, 32, "fp32", "nn")]
+    assert "name a program" in run("record", "--", "python").error
+
+
+def test_coverage_weighs_by_time_and_names_what_to_tune(run: Run, tmp_path: Path) -> None:
+    shapes, tuned = tmp_path / "shapes.csv", tmp_path / "table.json"
+    shapes.write_text("m,n,k,calls,us\n16,4096,4096,10,600\n3,4096,4096,10,100\n7,512,512,5,300\n")
+    tuned.write_text(write_table(table({16: [(kernel(), 1.2), (CUBLAS, 1.0)]})))
+    lines = run("coverage", str(shapes), "--table", str(tuned)).out.splitlines()
+    assert [line.split()[:2] for line in lines[:3]] == [["tuned", "60.0%"], ["near", "10.0%"], ["missing", "30.0%"]]
+    assert "tilewright tune 7x512x512 --dtype bf16 --layout nt" in lines[3]

@@ -1,0 +1,109 @@
+"""A model whose linear layers were replaced is the same model: numbers, keys, hooks, ties, copies."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tilewright
+
+
+class Model(nn.Module):
+    """Two tied layers, one of a class of its own, one whose forward somebody replaced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(8, 16)
+        self.down = nn.Linear(16, 8, bias=False)
+        self.tied = nn.Linear(16, 8, bias=False)
+        self.tied.weight = self.down.weight
+        self.own = Own(8, 8)
+        self.hidden = nn.Linear(8, 8)
+        self.hidden.forward = lambda input: input  # type: ignore[method-assign]
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = self.up(x)
+        out: Tensor = self.hidden(self.own(self.down(inner) + self.tied(inner)))
+        return out
+
+
+class Own(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input) * 2
+
+
+def test_a_model_stays_what_it_was_and_is_restored() -> None:
+    model, x, seen = Model(), torch.randn(4, 8), []
+    model.up.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    expected, keys, objects = model(x), list(model.state_dict()), list(model.modules())
+    report = tilewright.optimize(model)
+    assert report.replaced == ["up", "down", "tied"]
+    assert "it is a Own, which may do more" in report.left["own"]
+    assert "forward was replaced" in report.left["hidden"]
+    assert "3 linear layers replaced, 2 left" in str(report)
+    assert type(model.up) is tilewright.Linear
+    assert torch.equal(model(x), expected)
+    assert len(seen) == 2
+    assert list(model.state_dict()) == keys
+    assert list(model.modules()) == objects
+    assert model.tied.weight is model.down.weight
+    assert tilewright.optimize(model).replaced == ["up", "down", "tied"]
+    assert type(tilewright.restore(model).up) is nn.Linear
+    assert torch.equal(model(x), expected)
+
+
+def test_a_replaced_layer_is_copied_pickled_loaded_and_built_without_memory() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)).to(torch.bfloat16)
+    x = torch.randn(3, 8, dtype=torch.bfloat16)
+    tilewright.optimize(model)
+    expected = model(x)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(other[0]) is tilewright.Linear
+        assert torch.equal(other(x), expected)
+    with torch.device("meta"):
+        empty = nn.Sequential(tilewright.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)).to(torch.bfloat16)
+    tilewright.optimize(empty)
+    assert empty(x.to("meta")).shape == (3, 4)
+    empty = empty.to_empty(device="cpu")
+    empty.load_state_dict(model.state_dict())
+    assert torch.equal(empty(x), expected)
+
+
+def test_what_kernels_do_not_take_is_left() -> None:
+    report = tilewright.optimize(nn.Sequential(nn.Linear(4, 4).double()))
+    assert report.left == {"0": "kernels do not take torch.float64"}
+
+
+@pytest.mark.parametrize("form", ["tensor", "tuple", "dict"])
+def test_a_model_is_run_both_ways_and_told_of(form: str) -> None:
+    model, x = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 8)), torch.randn(6, 8)
+    expected = model(x)
+    inputs = {"tensor": x, "tuple": (x,), "dict": {"input": x}}[form]
+    report = tilewright.optimize(model, inputs, rounds=2)
+    assert sorted([*report.replaced, *report.left]) == ["0", "1"]
+    assert all("does not pay" in reason for reason in report.left.values())
+    assert [type(layer) for layer in model] == [
+        tilewright.Linear if name in report.replaced else nn.Linear for name in ("0", "1")
+    ]
+    assert "deviation of the outputs from fp32: 0 before, 0 after" in report.notes[1]
+    assert model.training
+    assert torch.equal(model(x), expected)
+
+
+def test_training_goes_on() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 1))
+    twin = copy.deepcopy(model)
+    tilewright.optimize(model)
+    x, y = torch.randn(32, 8), torch.randn(32, 1)
+    for one in (model, twin):
+        optimizer = torch.optim.SGD(one.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (one(x) - y).square().mean().backward()
+            optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
