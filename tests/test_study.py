@@ -187,7 +187,7 @@ class Clocked(ReplayMeter):
         return set()
 
 
-@pytest.mark.parametrize(("trials", "shared"), [(25, True), (25, False), (0, False)])
+@pytest.mark.parametrize(("trials", "shared"), [(25, True), (25, False), (120, False)])
 def test_the_time_left_is_right_within_a_fifth_after_the_first_quarter(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, trials: int, shared: bool
 ) -> None:
