@@ -9,7 +9,7 @@ LINK := .venv/link
 TYPED := __init__.py kernels tuner cli tests $(wildcard benchmarks examples)
 OTHER_TRITON := .venv/other-triton
 
-.PHONY: tune test test-all test-gpu lint types unit docs schema results clean
+.PHONY: tune test test-all test-gpu lint types unit docs schema results search-results clean
 
 tune: .venv/tune.stamp
 	$(BIN)/tilewright tune --db results/tilewright.db
@@ -47,6 +47,10 @@ schema: .venv/test.stamp
 # The pages under results/, from the raw results beside them.
 results: .venv/test.stamp
 	cd results/nvidia-h200 && ../../$(BIN)/tilewright report winners.json --landscapes landscapes > README.md
+
+# What the samplers find on the recorded landscapes, replayed anew: ten minutes of one core.
+search-results: .venv/test.stamp
+	$(BIN)/tilewright replay results/nvidia-h200/landscapes/*.csv.gz --seeds 20 --report results/search
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -31,7 +31,11 @@ _landscape = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Configs asked for at a time.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes.  [default: one a core]")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves: a .png, .svg or .pdf.")
-@click.option("--report", type=click.Path(file_okay=False, path_type=Path), help="Write a README.md and curves there.")
+@click.option(
+    "--report",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write a page there: README.md, the curves, raw JSON.",
+)
 @json_option
 def replay(
     *,

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.device import Device
 from tilewright.kernels.problem import Problem
 from tilewright.tests import recorded
 from tilewright.tests.recorded import LIBRARY, OTHER, PROBLEM
@@ -19,7 +26,7 @@ from tilewright.tuner.plan import PlanProgress, run_plan
 from tilewright.tuner.recording import record_landscapes
 from tilewright.tuner.store import Store, TrialQuery, open_store
 from tilewright.tuner.study import EFFORTS, Progress, Study, StudyOptions
-from tilewright.tuner.trial import Outcome, Trial
+from tilewright.tuner.trial import Environment, Outcome, Trial
 from tilewright.tuner.warm import warm_starts
 
 OPTIONS = StudyOptions(replace(EFFORTS["quick"], trials=25), "gp", seed=1)
@@ -159,6 +166,66 @@ def test_the_winner_of_a_near_problem_is_tried_early(meter: Watched, store: Stor
     meter.submitted.clear()
     run_plan([OTHER], meter, store, options=OPTIONS, watch=lambda at: None)
     assert best.config in meter.submitted[:3]
+
+
+class Clocked(ReplayMeter):
+    """A replay that takes time on a clock of its own: a failure ends early, and what no problem before had tried is
+    compiled, for which the device waits a fifth longer (it waited 16% of a plan of sixty problems, H200)."""
+
+    clock = 0.0
+
+    def collect(self) -> list[Trial]:
+        ended = super().collect()
+        for trial in ended:
+            slow = 1.0 + 0.5 * random.Random(str(trial.config)).random() + 0.25 * (trial.config not in self._compiled)
+            self.clock += slow if trial.outcome is Outcome.MEASURED else 0.5
+            self._compiled.add(trial.config)
+        return ended
+
+    @cached_property
+    def _compiled(self) -> set[Config]:
+        return set()
+
+
+@pytest.mark.parametrize(("trials", "shared"), [(25, True), (25, False), (120, False)])
+def test_the_time_left_is_right_within_a_fifth_after_the_first_quarter(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch, trials: int, shared: bool
+) -> None:
+    problems = [replace(PROBLEM, m=m) for m in (1, 2, 4, 8, 16, 32, 64, 128)]
+    plain = open_replay(recorded.write(tmp_path, *problems))
+    meter = Clocked(plain._landscapes, plain.device, plain._environment)
+    monkeypatch.setattr("tilewright.tuner.plan.time", SimpleNamespace(monotonic=lambda: meter.clock))
+    told: list[PlanProgress] = []
+    options = replace(OPTIONS, effort=replace(OPTIONS.effort, trials=trials), sampler="random", shared=shared)
+    run_plan(problems, meter, store, options=options, watch=told.append)
+    ends = told[-1].seconds
+    late = [one for one in told if one.seconds >= ends / 4]
+    assert len(late) > 50
+    for one in late:
+        assert one.seconds_left == pytest.approx(ends - one.seconds, rel=0.2, abs=2.0), "or a trial, at the very end"
+
+
+@pytest.mark.parametrize("sampler", ["gp", "climb", "random", "tpe"])
+@given(scores=st.lists(st.integers(0, 95), min_size=1, max_size=6, unique=True), seed=st.integers(0, 99))
+@settings(max_examples=4, deadline=None)
+def test_tuning_never_ends_below_the_best_of_its_warm_starts(sampler: str, scores: list[int], seed: int) -> None:
+    landscape = recorded.landscape(OTHER)
+    ours = sorted(config for config in landscape.readings if config != LIBRARY)
+    stale = Environment("", "", "", "", "", "of another day")
+    device = Device("replay of a test", "replay", 0, 0, 0, 0)
+    readings = recorded.landscape(PROBLEM)
+    old = ReplayMeter({PROBLEM: readings, OTHER: landscape}, device, stale)
+    with open_store("memory://") as store:
+        for number, score in enumerate(scores):  # of the problem itself, of a near one, in turn
+            old.submit((OTHER, PROBLEM)[number % 2], ours[score])
+            store.add_all(old.collect(), [])
+        first = warm_starts(OTHER, device.name, store)
+        meter = ReplayMeter({OTHER: landscape}, device, replace(stale, kernel_hash="of today"))
+        effort = replace(OPTIONS.effort, trials=len(first) or 1)
+        run_plan([OTHER], meter, store, options=StudyOptions(effort, sampler, seed), watch=lambda at: None)
+        today = [one for one in store.trials(TrialQuery(problem=OTHER)) if one.environment.kernel_hash == "of today"]
+    found = min((one.median_us for one in today if one.median_us and one.config != LIBRARY), default=math.inf)
+    assert found <= min((landscape.readings[one].time_us or math.inf for one in first), default=math.inf)
 
 
 def test_a_recording_gives_the_landscape_back(meter: Watched, store: Store, tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ class Plan:
         self._watch = watch
         self._started = time.monotonic()
         self._studies: list[Study] = []
+        self._pace: list[tuple[int, float]] = []  # new trials, and the seconds that they were done at
         self._shared = options.shared and len(problems) > 1
 
     def run(self, calls: Mapping[Problem, float]) -> None:
@@ -108,6 +109,21 @@ class Plan:
         """Trials that are yet to be dealt."""
         return self._options.effort.trials * len(self._problems) - sum(study.done for study in self._studies)
 
+    def _total(self) -> int:
+        """Trials of all problems when the plan ends; one that was not begun counts as the mean of the others."""
+        effort = self._options.effort.trials
+        most = 2 * effort if self._shared else effort
+        begun = [min(most or one.size, one.size) for one in self._studies]
+        total = round(sum(begun) * len(self._problems) / len(begun))
+        return min(total, effort * len(self._problems)) if effort else total
+
+    def _seconds_a_trial(self, seconds: float) -> float:
+        """By the newer half of the trials: the first are slower, their kernels are not compiled."""
+        new = sum(one.new for one in self._studies)
+        self._pace.append((new, seconds))
+        earlier, since = self._pace[len(self._pace) // 2 - 1] if len(self._pace) > 1 else (0, 0.0)
+        return (seconds - since) / max(new - earlier, 1)
+
     def _payoff(self, study: Study, calls: Mapping[Problem, float]) -> float:
         """What more trials may save: calls x time x expected gain; 0 where nothing is left to try."""
         most = min(2 * self._options.effort.trials, study.size)
@@ -129,14 +145,10 @@ class Plan:
         return now + max(0.0, (end - now) * share / (len(self._problems) - index * share))
 
     def _tell(self, study: Study, progress: Progress) -> None:
-        effort = self._options.effort.trials
-        ahead = len(self._problems) - len(self._studies)
         done = sum(one.done for one in self._studies)
-        total = (effort or study.size) * len(self._problems)
+        total = self._total()
         seconds = time.monotonic() - self._started
-        new = sum(one.new for one in self._studies)
-        rate = seconds / new if new else 0.0
-        by_trials = max(0, total - done) * rate
+        by_trials = max(0, total - done) * self._seconds_a_trial(seconds)
         left = by_trials if self._options.seconds is None else min(by_trials, self._options.seconds - seconds)
         self._watch(
             PlanProgress(
@@ -144,7 +156,7 @@ class Plan:
                 index=self._studies.index(study),
                 count=len(self._problems),
                 done=done,
-                total=max(total, done) if ahead or self._shared else max(progress.total, done),
+                total=max(total, done),
                 ended=progress.done >= progress.total,
                 seconds=seconds,
                 seconds_left=max(0.0, left),

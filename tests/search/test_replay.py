@@ -11,7 +11,7 @@ import pytest
 from tilewright.kernels.config import Config
 from tilewright.tuner.landscape import Landscape, Reading
 from tilewright.tuner.search import SAMPLERS
-from tilewright.tuner.search.curves import PICTURES, draw, write_report
+from tilewright.tuner.search.curves import PICTURES, RAW, draw, read_raw, write_report
 from tilewright.tuner.search.replay import ReplayOptions, rows, run, summaries, summarize, without_libraries
 from tilewright.tuner.trial import Outcome
 
@@ -84,6 +84,10 @@ def test_a_page_and_its_picture(tmp_path: Path) -> None:
     assert "| small | climb |" in page
     assert "tilewright replay 'a file.csv'" in page
     assert (tmp_path / "page" / "curves.svg").read_text().startswith("<?xml")
+    kept, made_by = read_raw(tmp_path / "page" / RAW)
+    write_report(kept, made_by, tmp_path / "again")
+    for name in ("README.md", "curves.svg", RAW):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "page" / name).read_bytes()
     for suffix in PICTURES:
         pictures = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
         for picture in pictures:

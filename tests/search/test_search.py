@@ -74,6 +74,19 @@ def test_a_resumed_search_asks_nothing_twice(sampler: str, space: Space, seed: i
     assert sorted([*(config for config, _ in found), *rest]) == sorted(space)
 
 
+@LIVES
+@given(space=spaces(), seed=st.integers(0, 9))
+def test_a_space_too_large_to_look_at_whole_is_asked_to_its_end(space: Space, seed: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tilewright.tuner.search.gp.CANDIDATES", 4)
+        search = Search(space, sampler="gp", seed=seed)
+        asked = []
+        while (config := search.ask()) is not None:
+            asked.append(config)
+            search.tell(config, _time(config))
+    assert sorted(asked) == sorted(space)
+
+
 @every_sampler
 def test_the_seed_decides(sampler: str) -> None:
     space = bowl()

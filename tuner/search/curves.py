@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .replay import GOOD, Summary, rows
+from .replay import GOOD, Stop, Summary, rows
 
+RAW: Final = "replays.json"
 PICTURES: Final = (".png", ".svg", ".pdf")
 _ACROSS: Final = 3
 _LOWEST: Final = 0.6  # of the optimum: what lies below is of no use to anybody
@@ -52,7 +55,11 @@ def _panel(panel: Axes, name: str, found: Sequence[Summary]) -> None:
 
 
 def write_report(found: Sequence[Summary], command: Sequence[str], folder: Path) -> None:
-    """`README.md` and `curves.svg` in `folder`, on replays that `command` made."""
+    """`README.md`, `curves.svg` and the raw `replays.json` in `folder`, on replays that `command` made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    raw = {"command": list(command), "replays": [asdict(one) for one in found]}
+    (folder / RAW).write_text(json.dumps(_rounded(raw), separators=(",", ":")) + "\n")
+    found, _ = read_raw(folder / RAW)  # rounded, so that the page can be made again from what is kept
     draw(found, folder / "curves.svg")
     head, *body = rows(found)
     table = [head, ["---", "---", *["--:"] * (len(head) - 2)], *body]
@@ -65,18 +72,37 @@ def write_report(found: Sequence[Summary], command: Sequence[str], folder: Path)
     (folder / "README.md").write_text(text)
 
 
+def read_raw(path: Path) -> tuple[list[Summary], list[str]]:
+    """The replays and the command of a `replays.json`: what its page was made from."""
+    raw = json.loads(path.read_text())
+    found = []
+    for one in raw["replays"]:
+        lists = {name: tuple(one[name]) for name in ("curve", "low_curve")}
+        found.append(Summary(**{**one, **lists, "stops": tuple(Stop(**stop) for stop in one["stops"])}))
+    return found, raw["command"]
+
+
+def _rounded(value: Any) -> Any:
+    """Five digits after the point: a curve is read by eye, and the file kept in a repository."""
+    if isinstance(value, float):
+        return round(value, 5)
+    if isinstance(value, dict):
+        return {name: _rounded(one) for name, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+
 _PAGE: Final = """# Samplers on recorded landscapes
 
 What each sampler finds in how many evaluations, replayed on exhaustively measured spaces. A figure is a fraction of the
 optimum: the best time of the landscape over that of the best config found, the median of {seeds} seeds, and in brackets
 the 10th percentile. A failing config costs one evaluation. The share is that of the searches that ended at {good} or
-better. Milliseconds an ask are those of the machine that made this page.
+better. Milliseconds an ask are those of the machine that made this page, busy with other work or not.
 
 ![The median fraction after each evaluation; the shade reaches down to the 10th percentile.](curves.svg)
 
 {table}
 
-Made by
+Made, with the raw curves in `replays.json`, by
 
     {command}
 """
