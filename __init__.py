@@ -54,7 +54,9 @@ def __getattr__(name: str) -> Any:
     module = _PUBLIC.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(sorted(__all__))}")
-    return getattr(importlib.import_module(f".{module}", __name__), name)
+    found = getattr(importlib.import_module(f".{module}", __name__), name)
+    globals()[name] = found  # once: to come through here for every `tilewright.matmul` would cost 4 us a call
+    return found
 
 
 def __dir__() -> list[str]:
