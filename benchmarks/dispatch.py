@@ -115,9 +115,10 @@ def host(rounds: int, path: Path | None) -> None:
 
 
 def assert_right(found: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    worst = (found.float() - a.float() @ b.float()).abs().max().item()
-    if not worst < 0.1:
-        raise click.ClickException(f"the result is off by {worst:.3g}")
+    exact = a.double() @ b.double()
+    worst = ((found.double() - exact).abs() / exact.abs().clamp(min=1)).max().item()
+    if not worst < torch.finfo(found.dtype).eps:
+        raise click.ClickException(f"the result is off by {worst:.3g} of its value")
 
 
 def report_host(read: dict[str, list[float]]) -> None:

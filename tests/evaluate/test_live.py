@@ -76,7 +76,8 @@ def test_a_wrong_result_is_told_by_its_checks(meter: LiveMeter) -> None:
     assert trial.checks[1].problem != PROBLEM.key
     assert trial.reason == str(trial.checks[1])
     (right,) = tried(meter, config_of("HONEST"))
-    assert [check.passed for check in right.checks] == [True, True]
+    assert len(right.checks) >= 2  # a third one where it is among the fastest
+    assert all(check.passed for check in right.checks)
 
 
 def test_readings_are_paired_with_the_librarys(meter: LiveMeter) -> None:

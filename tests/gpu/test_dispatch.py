@@ -104,7 +104,9 @@ def test_ten_thousand_random_calls_are_right() -> None:
         plain = a @ b if bias is None else a @ b + bias
         expected = functional.relu(plain) if activation else plain
         tolerance = 4 * torch.finfo(dtype).eps
-        assert torch.allclose(found.float(), expected.float(), rtol=tolerance, atol=tolerance * k**0.5 * 4)
+        assert torch.allclose(
+            found.float(), expected.float(), rtol=tolerance, atol=tolerance * k**0.5 * 4 + k * 2.0**-20
+        )
     assert served > 1000
 
 
