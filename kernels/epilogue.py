@@ -1,4 +1,4 @@
-"""Epilogues: what is done to a product before it is stored, as names. What they compute: `families/fused.py`.
+"""Epilogues: what is done to a product before it is stored, as names. What they compute: `fused.py`.
 
 An epilogue is its steps joined by `+`, in the one order in which they are taken: scale, bias, activation, residual. So
 `scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). Each step is there at most once, and there is at

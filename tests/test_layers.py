@@ -23,6 +23,7 @@ LAYERS: Final = (
     ("kernels.binary",),
     ("kernels.launch",),
     ("kernels.family",),
+    ("kernels.fused",),
     ("kernels.families", "kernels.operands", "kernels.reading"),
     ("kernels.dispatch",),
     ("tuner.trial",),

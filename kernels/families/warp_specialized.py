@@ -25,6 +25,7 @@ from triton.experimental.gluon.language.nvidia.hopper import (
 )
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
+from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
@@ -308,6 +309,7 @@ FAMILY = Family(
     summary="persistent, a warp that loads and warp groups that multiply; sm_90 alone",
     axes=AXES,
     constraints=(
+        fused.NONE,
         HOPPER,
         limits.NON_EMPTY,
         limits.EXTENT,
