@@ -148,9 +148,9 @@ def examine(problem: Problem, databases: tuple[Path, Path], rounds: int, graph_u
     size = sum(one.numel() * one.element_size() for one in first)
     count = max(2, math.ceil(4 * torch.cuda.get_device_properties(0).L2_cache_size / size))
     sets = [first, *(matrices(problem) for _ in range(min(count, 64) - 1))]
-    library = [partial(torch.mm, a, b, out=d) for a, b, d in sets]
+    library: list[Callable[[], object]] = [partial(torch.mm, a, b, out=d) for a, b, d in sets]
     ours = [bound(problem, one.config, sets) for one in answers]
-    graphs = [graph_of(launches, graph_us) for launches in (library, *ours)]
+    graphs = [graph_of(launches, graph_us) for launches in [library, *ours]]
     times = rounds_of(graphs, rounds)
     read = [paired(times[0], own) for own in times[1:]]
     reported = [1.0 if one.ratio is None else one.ratio.median for one in answers]

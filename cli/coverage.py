@@ -57,9 +57,8 @@ def coverage(shapes: Path, table: Path | None) -> None:
         click.echo(f"{state:8} {sum(row.weight_us for row in those) / total:6.1%} of the time, {len(those)} problems")
     for row in _by_weight(row for row in rows if row.state == "missing")[:NEXT]:
         problem = row.shape.problem
-        asked = f"--dtype {problem.dtype} --layout {problem.layout}"
         share = f"{row.weight_us / total:6.1%}"
-        click.echo(f"{share}  tilewright tune {problem.m}x{problem.n}x{problem.k} {asked}  # {row.why}")
+        click.echo(f"{share}  tilewright tune {problem.m}x{problem.n}x{problem.k} {problem.options}  # {row.why}")
 
 
 def _by_weight(rows: Iterable[Covered]) -> list[Covered]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 import platformdirs
 
+from ..kernels.epilogue import STEPS
 from ..kernels.models import BATCH_SIZES, MODELS, problems_of
 from ..kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem, parse_shape
 from .shapes import read_shapes
@@ -66,13 +67,19 @@ def problem_options(command: Command) -> Command:
         "files",
         multiple=True,
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="A CSV with the columns m,n,k and, if wanted, dtype,layout,out_dtype.",
+        help="A CSV with the columns m,n,k and, if wanted, dtype,layout,out_dtype,epilogue.",
     )
     @click.option("--dtype", type=click.Choice(tuple(DTYPES)), default="bf16", show_default=True, help="Of A and B.")
     @click.option(
         "--layout", type=click.Choice(LAYOUTS), default="nt", show_default=True, help="A then B: t is transposed."
     )
     @click.option("--out-dtype", type=click.Choice(OUT_DTYPES), help="Of D.  [default: that of A and B]")
+    @click.option(
+        "--epilogue",
+        metavar="STEPS",
+        default="",
+        help=f"Done to the product before it is stored, as bias+gelu: any of {', '.join(STEPS)}, one activation.",
+    )
     @functools.wraps(command)
     def with_problems(
         *,
@@ -83,10 +90,11 @@ def problem_options(command: Command) -> Command:
         dtype: str,
         layout: str,
         out_dtype: str | None,
+        epilogue: str,
         **rest: Any,
     ) -> Any:
-        like = Problem(0, 0, 0, dtype, layout, out_dtype or "")
-        named = [Problem(*shape, dtype, layout, like.out_dtype) for shape in _parse_shapes(shapes)]
+        like = Problem(0, 0, 0, dtype, layout, out_dtype or "", epilogue)
+        named = [Problem(*shape, dtype, layout, like.out_dtype, like.epilogue) for shape in _parse_shapes(shapes)]
         of_models = [problem for name in models for problem in problems_of(MODELS[name], batch_sizes, like)]
         of_files = [problem for path in files for problem in read_shapes(path, like)]
         return command(problems=tuple(dict.fromkeys((*named, *of_models, *of_files))), **rest)

@@ -12,7 +12,7 @@ from typing import Final
 from ..kernels.problem import Problem
 
 EXTENTS: Final = ("m", "n", "k")
-OTHERS: Final = ("dtype", "layout", "out_dtype")
+OTHERS: Final = ("dtype", "layout", "out_dtype", "epilogue")
 WEIGHTS: Final = ("calls", "us")  # how often a program computed it and for how long in all, as `record` writes
 
 
@@ -79,10 +79,10 @@ def _problem(row: Mapping[str, str], where: str, like: Problem) -> Problem:
         if not row[column].strip().isascii() or not row[column].strip().lstrip("-").isdigit():
             raise ValueError(f"{where}, column {column}: {row[column]!r} is not a whole number")
     m, n, k = (int(row[column]) for column in EXTENTS)
-    dtype, layout, out_dtype = ((row.get(column) or "").strip() for column in OTHERS)
+    dtype, layout, out_dtype, epilogue = ((row.get(column) or "").strip() for column in OTHERS)
     # A row with a dtype of its own says, or leaves to that dtype, what D is.
     out_dtype = out_dtype or ("" if dtype else like.out_dtype)
     try:
-        return Problem(m, n, k, dtype or like.dtype, layout or like.layout, out_dtype)
+        return Problem(m, n, k, dtype or like.dtype, layout or like.layout, out_dtype, epilogue or like.epilogue)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error

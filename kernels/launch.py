@@ -16,6 +16,7 @@ from .binary import Binary, Grid, compile_binary, launcher
 # The parameters of every kernel of ours begin so: pointers, or descriptors made for them.
 OPERANDS: Final = ("a", "b", "d")
 SCRATCH: Final = ("partials", "counters")
+EPILOGUE: Final = ("scale", "bias", "residual")
 MAPS: Final = 64  # descriptors kept an operand: as many addresses as an allocator hands out in turn
 
 # (address of A, of B, of D, raw stream) -> launched
@@ -70,6 +71,8 @@ def direct(launch: Bound, scratch_of: ScratchOf | None) -> Run:
     """
     if tuple(launch.named)[:3] != OPERANDS:
         raise NotDirect(f"its parameters are {', '.join(launch.named)}: they must begin with {', '.join(OPERANDS)}")
+    if any(name in EPILOGUE for name in launch.named):
+        raise NotDirect("its epilogue takes operands, whose addresses change with every call")
     compiled = _loaded(launch.binary, launch.capability, driver.active.get_current_device())
     starter = compiled.run
     if starter.global_scratch_size or starter.profile_scratch_size:

@@ -95,7 +95,7 @@ def problems_of(
     Args:
         model: whose layers.
         batch_sizes: tokens at once, from 1 on.
-        like: gives dtype, layout and out_dtype; bf16 nt by default.
+        like: gives dtype, layout, out_dtype and epilogue; bf16 nt by default.
     """
     like = like or Problem(0, 0, 0)
     for tokens in batch_sizes:

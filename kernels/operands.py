@@ -15,15 +15,19 @@ from .scratch import Scratch
 
 @dataclass(frozen=True, slots=True)
 class Operands:
-    """A[m, k], B[k, n] and D[m, n], as views of memory laid out as the problem says."""
+    """A[m, k], B[k, n] and D[m, n], as views of memory laid out as the problem says, and what its epilogue takes."""
 
     a: torch.Tensor
     b: torch.Tensor
     d: torch.Tensor
+    scale: torch.Tensor | None = None
+    bias: torch.Tensor | None = None
+    residual: torch.Tensor | None = None
 
     @property
     def bytes(self) -> int:
-        return sum(matrix.numel() * matrix.element_size() for matrix in (self.a, self.b, self.d))
+        held = (self.a, self.b, self.d, self.scale, self.bias, self.residual)
+        return sum(one.numel() * one.element_size() for one in held if one is not None)
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -33,7 +37,8 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tensor | None = None) -> Operands:
-    """Standard normal A and B on the generator's device; D is filled with NaN. A `b` that is given is taken for B."""
+    """Standard normal A, B, bias and residual on the generator's device, a scale about 1, and D filled with NaN. A `b`
+    that is given is taken for B."""
     device, dtype = generator.device, torch_dtype(problem.dtype)
 
     def normal(rows: int, columns: int, transposed: bool) -> torch.Tensor:
@@ -44,7 +49,20 @@ def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tenso
     a = normal(problem.m, problem.k, problem.a_transposed)
     if b is None:
         b = normal(problem.k, problem.n, problem.b_transposed)
-    return Operands(a, b, poisoned(problem, device))
+    return Operands(a, b, poisoned(problem, device), **epilogue_operands(problem, generator))
+
+
+def epilogue_operands(problem: Problem, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """What the problem's epilogue takes, by name: standard normal, but the scale, which is between 0.5 and 1.5."""
+    device, dtype = generator.device, torch_dtype(problem.out_dtype)
+    shapes = {"bias": (problem.n,), "residual": (problem.m, problem.n)}
+    made = {}
+    for name in problem.epilogue_operands:
+        if name == "scale":
+            made[name] = torch.rand((), generator=generator, device=device) + 0.5
+        else:
+            made[name] = torch.randn(shapes[name], generator=generator, device=device, dtype=dtype)
+    return made
 
 
 def poisoned(problem: Problem, device: torch.device) -> torch.Tensor:
@@ -53,7 +71,8 @@ def poisoned(problem: Problem, device: torch.device) -> torch.Tensor:
 
 
 def call(problem: Problem, device: Device, operands: Operands, scratch: Scratch) -> Call:
-    return Call(problem, device, operands.a, operands.b, operands.d, scratch)
+    beside = (operands.scale, operands.bias, operands.residual)
+    return Call(problem, device, operands.a, operands.b, operands.d, scratch, *beside)
 
 
 def current_device(index: int = 0) -> Device:

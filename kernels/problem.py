@@ -1,4 +1,4 @@
-"""A problem: what is computed, D[m, n] = A[m, k] @ B[k, n], with its dtypes and its layout."""
+"""A problem: what is computed, D[m, n] = epilogue(A[m, k] @ B[k, n]), with its dtypes and its layout."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from .epilogue import OPERANDS, canonical, steps_of
 
 LAYOUTS: Final = ("nn", "nt", "tn", "tt")
 MAX_EXTENT: Final = 2**31 - 1
@@ -44,17 +46,19 @@ _SHAPE = re.compile(r"(-?\d+)x(-?\d+)x(-?\d+)")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One matrix product: D[m, n] = A[m, k] @ B[k, n].
+    """One matrix product: D[m, n] = epilogue(A[m, k] @ B[k, n]).
 
     Attributes:
         m, n, k: extents, 0 to 2**31 - 1.
         dtype: of A and B: bf16, fp16, fp32 (IEEE) or tf32 (fp32 in memory, tf32 in the multiplier).
         layout: BLAS letters, A then B: `n` is stored as written, row after row, `t` is stored transposed. `nt` is
             `x @ weight.T`, what `torch.nn.Linear` computes.
-        out_dtype: of D; empty means the storage dtype of A and B.
+        out_dtype: of D, and of a bias and a residual; empty means the storage dtype of A and B.
+        epilogue: what is done to the product before it is rounded and stored, as `bias+gelu`; in any order, kept in
+            the order of `kernels/epilogue.py`. Empty: nothing.
 
     Raises:
-        ValueError: an extent, a dtype or a layout that is none; the message names it and what is accepted.
+        ValueError: an extent, a dtype, a layout or an epilogue that is none; the message names it and what is accepted.
     """
 
     m: int
@@ -63,6 +67,7 @@ class Problem:
     dtype: str = "bf16"
     layout: str = "nt"
     out_dtype: str = ""
+    epilogue: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (("m", self.m), ("n", self.n), ("k", self.k)):
@@ -78,11 +83,14 @@ class Problem:
             object.__setattr__(self, "out_dtype", "fp32" if self.dtype == "tf32" else self.dtype)
         if self.out_dtype not in OUT_DTYPES:
             raise ValueError(f"out_dtype {self.out_dtype!r} is not known: use one of {', '.join(OUT_DTYPES)}")
+        object.__setattr__(self, "epilogue", canonical(self.epilogue))
 
     @classmethod
-    def parse(cls, text: str, dtype: str = "bf16", layout: str = "nt", out_dtype: str = "") -> Problem:
+    def parse(
+        cls, text: str, dtype: str = "bf16", layout: str = "nt", out_dtype: str = "", epilogue: str = ""
+    ) -> Problem:
         """The problem that `text` names, as in `4096x28672x4096` (m x n x k)."""
-        return cls(*parse_shape(text), dtype, layout, out_dtype)
+        return cls(*parse_shape(text), dtype, layout, out_dtype, epilogue)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -90,14 +98,21 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: a multiplication and an addition for each of m * n * k."""
+        """Floating-point operations: a multiplication and an addition for each of m * n * k, an epilogue nothing."""
         return 2 * self.m * self.n * self.k
 
     @property
     def bytes_moved(self) -> int:
-        """The fewest bytes: A and B read once, D written once."""
+        """The fewest bytes: A, B and the epilogue's operands read once, D written once."""
         read = (self.m * self.k + self.k * self.n) * DTYPES[self.dtype].bytes
-        return read + self.m * self.n * DTYPES[self.out_dtype].bytes
+        out = DTYPES[self.out_dtype].bytes
+        beside = {"scale": 4, "bias": self.n * out, "residual": self.m * self.n * out}
+        return read + self.m * self.n * out + sum(beside[name] for name in self.epilogue_operands)
+
+    @property
+    def epilogue_operands(self) -> tuple[str, ...]:
+        """Of `scale` (one fp32 number), `bias` (n) and `residual` (m x n) those that the epilogue takes."""
+        return tuple(step for step in steps_of(self.epilogue) if step in OPERANDS)
 
     @property
     def a_transposed(self) -> bool:
@@ -109,10 +124,18 @@ class Problem:
 
     @property
     def key(self) -> str:
-        """A name for files and people: `4096x4096x4096-bf16-nt`; `-bf16_fp32-nt` when D has another dtype."""
+        """A name for files and people: `4096x4096x4096-bf16-nt`; `-bf16_fp32-nt` when D has another dtype, and with
+        the epilogue at its end when there is one: `-nt-bias+gelu`."""
         same = DTYPES[self.out_dtype].storage == DTYPES[self.dtype].storage
         dtype = self.dtype if same else f"{self.dtype}_{self.out_dtype}"
-        return f"{self.m}x{self.n}x{self.k}-{dtype}-{self.layout}"
+        name = f"{self.m}x{self.n}x{self.k}-{dtype}-{self.layout}"
+        return f"{name}-{self.epilogue}" if self.epilogue else name
+
+    @property
+    def options(self) -> str:
+        """What the command line says of it beside its shape."""
+        epilogue = f" --epilogue {self.epilogue}" if self.epilogue else ""
+        return f"--dtype {self.dtype} --layout {self.layout}{epilogue}"
 
     def __str__(self) -> str:
         return self.key

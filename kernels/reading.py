@@ -11,6 +11,7 @@ from typing import Final
 from .config import AxisValue, Config
 from .device import Device
 from .document import DocumentError, Node
+from .epilogue import STEPS, canonical
 from .family import Family
 from .problem import DTYPES, LAYOUTS, MAX_EXTENT, OUT_DTYPES, Problem
 from .result import Environment, Ratio
@@ -24,7 +25,12 @@ _ARCH: Final = re.compile(r"sm\d{2,3}|cpu|replay")
 
 
 def read_problem(node: Node) -> Problem:
-    fields = node.fields("m", "n", "k", "dtype", "layout", "out_dtype")
+    """A problem; `epilogue` may be left out, as what was written before there were any does."""
+    mapping = node.mapping()
+    fields = node.fields(
+        "m", "n", "k", "dtype", "layout", "out_dtype", *(["epilogue"] if "epilogue" in mapping else [])
+    )
+    epilogue = fields.get("epilogue")
     return Problem(
         fields["m"].whole(0, MAX_EXTENT),
         fields["n"].whole(0, MAX_EXTENT),
@@ -32,7 +38,15 @@ def read_problem(node: Node) -> Problem:
         fields["dtype"].choice(DTYPES),
         fields["layout"].choice(LAYOUTS),
         fields["out_dtype"].choice(OUT_DTYPES),
+        "" if epilogue is None else _epilogue(epilogue),
     )
+
+
+def _epilogue(node: Node) -> str:
+    text = node.text()
+    if node.checked(lambda: canonical(text)) != text:
+        node.fail(f"an epilogue is steps in the order {', '.join(STEPS)} joined by +, and left out where there is none")
+    return text
 
 
 def read_device(node: Node, accepted: Collection[str] = ()) -> Device:

@@ -16,12 +16,14 @@ PACKAGES: Final = ("kernels", "tuner", "cli")
 # Lowest first. A module belongs to the part with the longest name that is its own or a package above it. It may import
 # its own part and every part of a lower layer; parts that share a line are siblings and do not know each other.
 LAYERS: Final = (
+    ("kernels.epilogue",),
     ("kernels.config", "kernels.device", "kernels.problem", "kernels.document", "kernels.result"),
     ("kernels.stale",),
     ("kernels.space", "kernels.models", "kernels.access", "kernels.scratch"),
     ("kernels.binary",),
     ("kernels.launch",),
     ("kernels.family",),
+    ("kernels.fused",),
     ("kernels.families", "kernels.operands", "kernels.reading"),
     ("kernels.dispatch",),
     ("tuner.trial",),

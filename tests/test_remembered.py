@@ -78,6 +78,7 @@ def test_what_was_bad_on_this_problem_is_tried_again_when_somebody_asks(meter: R
     [
         replace(OTHER, dtype="fp16", out_dtype="fp16"),
         replace(OTHER, layout="nn"),
+        replace(OTHER, epilogue="bias+gelu"),
         replace(OTHER, out_dtype="fp32"),
         replace(OTHER, k=OTHER.k + 1),  # rows that no 16 bytes divide are loaded in another way
     ],

@@ -18,8 +18,8 @@ BAD: Final = (Outcome.WRONG, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.LAUNCH_
 def bad_elsewhere(problem: Problem, meter: Meter, store: Store) -> frozenset[Config]:
     """Configs that were bad on another problem of the meter's device, with today's toolchain and as the same binary.
 
-    m, n and k are run-time arguments of a kernel: problems of one dtype and layout share its binary, if their rows are
-    aligned alike.
+    m, n and k are run-time arguments of a kernel: problems of one dtype, layout and epilogue share its binary, if
+    their rows are aligned alike.
     """
     kind = _binary_kind(problem)
     found: set[Config] = set()
@@ -32,4 +32,4 @@ def bad_elsewhere(problem: Problem, meter: Meter, store: Store) -> frozenset[Con
 
 
 def _binary_kind(problem: Problem) -> tuple[object, ...]:
-    return problem.dtype, problem.out_dtype, problem.layout, Accesses.dense(problem)
+    return problem.dtype, problem.out_dtype, problem.layout, problem.epilogue, Accesses.dense(problem)

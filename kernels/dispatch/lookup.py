@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -69,8 +69,8 @@ def lookup(table: Table | None, problem: Problem, miss: str = Miss.NEAREST) -> C
         return _exact(problem, row)
     if miss == Miss.ERROR:
         raise NotTunedError(
-            f"{problem} is not tuned: run `tilewright tune {problem.m}x{problem.n}x{problem.k} --dtype {problem.dtype} "
-            f"--layout {problem.layout}` and export, or set the miss policy to library or nearest"
+            f"{problem} is not tuned: run `tilewright tune {problem.m}x{problem.n}x{problem.k} {problem.options}` "
+            "and export, or set the miss policy to library or nearest"
         )
     if table is None:
         return Choice(Origin.LIBRARY, "no table is in use for this device")
@@ -91,8 +91,7 @@ def speed_of(standing: Standing, row: tuple[Standing, ...]) -> float | None:
 
 def neighbours(table: Table, problem: Problem) -> list[Problem]:
     """Tuned problems that differ from `problem` in m alone, by m."""
-    alike = (problem.n, problem.k, problem.dtype, problem.layout, problem.out_dtype)
-    found = (one for one in table.winners if (one.n, one.k, one.dtype, one.layout, one.out_dtype) == alike)
+    found = (one for one in table.winners if replace(one, m=problem.m) == problem)
     return sorted(found, key=lambda one: one.m)
 
 

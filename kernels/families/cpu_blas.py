@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import fused
 from ..config import Config
 from ..device import Device
 from ..family import Call, Family, Launch
@@ -47,6 +48,6 @@ FAMILY = Family(
     binary=None,
     refuses=lambda call, config: "",
     bind=bind,
-    sources=(Path(__file__), Path(library.__file__)),
+    sources=(Path(__file__), Path(library.__file__), Path(fused.__file__)),
     runs_on="cpu",
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from .. import fused
 from ..config import Config
 from ..device import Device
 from ..family import Call, Family, Launch
@@ -64,5 +65,5 @@ FAMILY = Family(
     binary=None,
     refuses=lambda call, config: "",
     bind=bind,
-    sources=(Path(__file__), Path(library.__file__)),
+    sources=(Path(__file__), Path(library.__file__), Path(fused.__file__)),
 )

@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from triton.tools.tensor_descriptor import TensorDescriptor
 
+from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
@@ -49,9 +50,9 @@ def load_b(b, step, column, TRANSPOSED: tl.constexpr):
 
 @triton.jit
 def tile_kernel(
-    a, b, d, m, n, k, group_m,
+    a, b, d, m, n, k, group_m, scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
-    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr,
+    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     tile_m, tile_n = tiles.grouped(tl.program_id(0), tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N), group_m)
     row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
@@ -60,14 +61,16 @@ def tile_kernel(
         a_tile = load_a(a, row, step, A_TRANSPOSED)
         b_tile = load_b(b, step, column, B_TRANSPOSED)
         total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+    rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
+    total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
     d.store([row, column], total.to(d.dtype))
 
 
 @triton.jit
 def persistent_kernel(
-    a, b, d, m, n, k, group_m,
+    a, b, d, m, n, k, group_m, scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
-    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr,
+    A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     tiles_m, tiles_n = tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N)
     # flatten: one loop over all steps of all tiles, so that the pipeline does not drain between two tiles
@@ -79,6 +82,8 @@ def persistent_kernel(
             a_tile = load_a(a, row, step, A_TRANSPOSED)
             b_tile = load_b(b, step, column, B_TRANSPOSED)
             total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
+        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
         d.store([row, column], total.to(d.dtype))
 
 
@@ -117,7 +122,9 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
     }
     integers = dict.fromkeys(("m", "n", "k", "group_m"), "i32")
     kernel = persistent_kernel if config["programs_per_sm"] else tile_kernel
-    return tiles.ordered(kernel, {**types, **integers}, constants, {}, config)
+    extra = fused.parameters(problem, accesses, result)
+    types, constants = {**types, **integers, **extra.types}, {**constants, **extra.constants}
+    return tiles.ordered(kernel, types, constants, extra.divisible, config)
 
 
 def shared_memory(problem: Problem, device: Device, config: Config) -> int:
@@ -132,6 +139,11 @@ def shared_memory(problem: Problem, device: Device, config: Config) -> int:
     # One 8-byte barrier a stage; A and B have one each where A is transposed. On sm_100 the multiplier has two more.
     rings = 2 if problem.a_transposed else 1
     barriers = [8 * stages] * rings + ([16] if device.capability >= 100 else [])
+    if config["programs_per_sm"]:  # while the ring is full, an epilogue's operands pass through memory of their own
+        out = DTYPES[problem.out_dtype].bytes
+        result += config.number("block_n") * out if "bias" in problem.epilogue_operands else 0
+        # At most: the compiler takes a quarter of D's tile in 16 bits and half of it in 32.
+        result += limits.result_bytes(problem, config) if "residual" in problem.epilogue_operands else 0
     padded = sum(cdiv(size, 16) * 16 for size in barriers[:-1]) + barriers[-1]
     return (ring + result if beside else max(ring, result)) + padded
 
@@ -150,7 +162,7 @@ def bind(call: Call, config: Config) -> Launch:
     ]
     count, resident = limits.tile_count(problem, config), config.number("programs_per_sm") * device.sm_count
     grid = (min(count, resident) if resident else count, 1, 1)
-    arguments = (*described, *problem.shape, config["group_m"])
+    arguments = (*described, *problem.shape, config["group_m"], *fused.arguments(call))
     return bound(built, device.capability, grid, arguments)
 
 
@@ -199,8 +211,11 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     block_n = min(64 if wide else 128, max(32, limits.next_power_of_2(problem.n)))
     group_m = 8 if problem.m > block_m else 1
     stages, others = (3, 4) if wide else (5, 3)
+    # With four warps, a tile of 128 x 128 is 128 registers a thread, and an epilogue on it spills up to 700 bytes.
+    warps = 8 if problem.epilogue and block_m * block_n >= 128 * 128 else 4
+    stages -= 1 if "residual" in problem.epilogue_operands else 0
     config = Config.of(
-        "descriptor", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=4, num_stages=stages,
+        "descriptor", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=warps, num_stages=stages,
         programs_per_sm=0,
     )  # fmt: skip
     if limits.tile_count(problem, config) > device.sm_count:
@@ -228,7 +243,7 @@ FAMILY = Family(
     ),
     defaults=defaults,
     binary=binary,
-    refuses=tma.refuses,
+    refuses=lambda call, config: tma.refuses(call, config) or fused.refuses(call),
     bind=bind,
-    sources=(Path(__file__), Path(tiles.__file__)),
+    sources=(Path(__file__), Path(tiles.__file__), Path(fused.__file__)),
 )

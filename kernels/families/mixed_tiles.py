@@ -18,6 +18,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma_wait
 
+from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
@@ -254,6 +255,7 @@ FAMILY = Family(
     summary="persistent, warp groups that all multiply, tiles of two heights; sm_90 alone",
     axes=AXES,
     constraints=(
+        fused.NONE,
         warp_groups.HOPPER,
         limits.NON_EMPTY,
         limits.EXTENT,

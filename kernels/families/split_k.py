@@ -13,6 +13,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
@@ -29,7 +30,9 @@ from .limits import cdiv
 def split_k_kernel(
     a, b, d, partials, counters, m, n, k, split,
     stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
+    scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     tiles_m = tl.cdiv(m, BLOCK_M)
     tile, part = tl.program_id(0), tl.program_id(1)
@@ -53,6 +56,7 @@ def split_k_kernel(
     d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
     inside = row_inside & column_inside
     if split == 1:
+        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
         tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
     else:
         within = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
@@ -65,6 +69,7 @@ def split_k_kernel(
             total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
             for earlier in range(split):
                 total += tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
+            total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
             tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
             tl.store(counters + tile, 0)
 
@@ -125,7 +130,7 @@ def bind(call: Call, config: Config) -> Launch:
     partials = call.scratch.partials(count * split * tile if split > 1 else 1)
     counters = call.scratch.counters(count)
     head = (call.a, call.b, call.d, partials, counters, *problem.shape, split)
-    arguments = (*head, *tiles.run_time_strides(built, call))
+    arguments = (*head, *tiles.run_time_strides(built, call), *fused.arguments(call))
     return bound(built, call.device.capability, (count, split, 1), arguments)
 
 
@@ -157,7 +162,7 @@ FAMILY = Family(
     ),
     defaults=defaults,
     binary=binary,
-    refuses=lambda call, config: "",
+    refuses=lambda call, config: fused.refuses(call),
     bind=bind,
-    sources=(Path(__file__), Path(tiles.__file__)),
+    sources=(Path(__file__), Path(tiles.__file__), Path(fused.__file__)),
 )

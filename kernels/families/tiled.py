@@ -12,6 +12,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
@@ -28,7 +29,9 @@ from .limits import cdiv
 def tiled_kernel(
     a, b, d, m, n, k, group_m,
     stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
+    scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
+    ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     tile_m, tile_n = tiles.grouped(tl.program_id(0), tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N), group_m)
     rows = tile_m * BLOCK_M + tl.arange(0, BLOCK_M)
@@ -45,6 +48,7 @@ def tiled_kernel(
         total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
         a_at += BLOCK_K * stride_ak
         b_at += BLOCK_K * stride_bk
+    total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
     d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
     tl.store(d_at, total.to(d.dtype.element_ty), mask=row_inside & column_inside)
 
@@ -78,7 +82,7 @@ def bind(call: Call, config: Config) -> Launch:
     built = binary(problem, call.device, config, accesses)
     grid = (cdiv(problem.m, config.number("block_m")) * cdiv(problem.n, config.number("block_n")), 1, 1)
     head = (call.a, call.b, call.d, *problem.shape, config["group_m"])
-    arguments = (*head, *tiles.run_time_strides(built, call))
+    arguments = (*head, *tiles.run_time_strides(built, call), *fused.arguments(call))
     return bound(built, call.device.capability, grid, arguments)
 
 
@@ -87,7 +91,8 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     block_m = min(128, max(16, limits.next_power_of_2(problem.m)))
     block_n = min(128, max(32, limits.next_power_of_2(problem.n)))
     group_m = 8 if problem.m > block_m else 1
-    warps = tiles.default_warps(problem)
+    # An epilogue on a tile of 128 x 128 spills with four warps.
+    warps = 8 if problem.epilogue and block_m * block_n >= 128 * 128 else tiles.default_warps(problem)
     config = Config.of(
         "tiled", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=warps, num_stages=3
     )
@@ -111,7 +116,7 @@ FAMILY = Family(
     ),
     defaults=defaults,
     binary=binary,
-    refuses=lambda call, config: "",
+    refuses=lambda call, config: fused.refuses(call),
     bind=bind,
-    sources=(Path(__file__), Path(tiles.__file__)),
+    sources=(Path(__file__), Path(tiles.__file__), Path(fused.__file__)),
 )

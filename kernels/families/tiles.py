@@ -9,6 +9,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
+from .. import fused
 from ..access import VECTOR_BYTES, Access, Accesses
 from ..binary import Binary
 from ..config import Config
@@ -74,7 +75,9 @@ def pointer_binary(
             divisible[name] = VECTOR_BYTES
             extent = extents[access.unit]
             divisible[extent] = max(vector, divisible.get(extent, 1))
-    return ordered(kernel, types, {**fixed, **constants}, divisible, config)
+    extra = fused.parameters(problem, accesses, operands.pointers()["d"][1:])
+    types, constants = {**types, **extra.types}, {**fixed, **constants, **extra.constants}
+    return ordered(kernel, types, constants, {**divisible, **extra.divisible}, config)
 
 
 def ordered(

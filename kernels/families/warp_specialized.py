@@ -17,6 +17,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma_wait
 
+from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
@@ -169,6 +170,7 @@ FAMILY = Family(
     summary="persistent, a warp that loads and warp groups that multiply; sm_90 alone",
     axes=AXES,
     constraints=(
+        fused.NONE,
         warp_groups.HOPPER,
         limits.NON_EMPTY,
         limits.EXTENT,

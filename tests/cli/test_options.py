@@ -39,6 +39,7 @@ def ask(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
         (["1x2x3", "4x5x6", "1x2x3"], ["1x2x3-bf16-nt", "4x5x6-bf16-nt"]),
         (["1x2x3", "4x5x6", "7x8x9"], ["1x2x3-bf16-nt", "4x5x6-bf16-nt", "7x8x9-bf16-nt"]),
         (["1x2x3", "--dtype", "fp16", "--layout", "tn"], ["1x2x3-fp16-tn"]),
+        (["1x2x3", "--epilogue", "gelu+bias"], ["1x2x3-bf16-nt-bias+gelu"]),
         (["1x2x3", "--dtype", "tf32"], ["1x2x3-tf32-nt"]),
         (["1x2x3", "--out-dtype", "fp32"], ["1x2x3-bf16_fp32-nt"]),
     ],
@@ -82,6 +83,11 @@ def test_a_file_of_shapes_is_read(ask: Run, tmp_path: Path) -> None:
     file.write_text("\ufeffk,m,n,dtype,out_dtype\n3,1,2,,\n3,1,2,fp16,\n3, 1,2,tf32,fp16\n", encoding="utf-8")
     asked = ask("--shapes", str(file), "--layout", "tt", "--out-dtype", "fp32")
     assert asked.out.split() == ["1x2x3-bf16_fp32-tt", "1x2x3-fp16-tt", "1x2x3-tf32_fp16-tt"]
+    file.write_text("m,n,k,epilogue\n1,2,3,gelu+bias\n1,2,3,\n", encoding="utf-8")
+    assert ask("--shapes", str(file), "--epilogue", "relu").out.split() == [
+        "1x2x3-bf16-nt-bias+gelu",
+        "1x2x3-bf16-nt-relu",
+    ]
 
 
 @pytest.mark.parametrize(

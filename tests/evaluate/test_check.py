@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tilewright.kernels.access import Accesses
-from tilewright.kernels.operands import Operands, poisoned, random_operands, torch_dtype
+from tilewright.kernels.config import Config
+from tilewright.kernels.device import Device
+from tilewright.kernels.epilogue import STEPS
+from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.operands import Operands, call, poisoned, random_operands, torch_dtype
 from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
+from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import Reference, compare, ragged_companion, reference, with_library
 
 CPU = torch.device("cpu")
@@ -61,6 +68,28 @@ def test_what_is_wrong_is_found(dtype: str) -> None:
     assert not compare(short, against).passed, "sixteen columns of A were left out"
     swapped = right(against).flip(0)
     assert not compare(swapped, against).passed
+
+
+@pytest.mark.parametrize("epilogue", [*STEPS, "bias+gelu", "scale+bias+silu+residual"])
+def test_an_epilogue_left_out_is_found_and_the_library_computes_it(epilogue: str) -> None:
+    problem = Problem(33, 47, 129, "fp32", epilogue=epilogue)
+    operands, against = made(problem)
+    family, device = FAMILIES["cpu_blas"], Device("host", "cpu", 1, 0, 0, 1 << 33)
+    family.bind(call(problem, device, operands, Scratch("cpu")), Config.of("cpu_blas"))()
+    assert compare(operands.d, against).passed
+    plain = replace(problem, epilogue="")
+    family.bind(call(plain, device, operands, Scratch("cpu")), Config.of("cpu_blas"))()
+    assert not compare(operands.d, against).passed
+
+
+def test_each_step_is_what_torch_calls_so() -> None:
+    operands, against = made(Problem(8, 16, 32, "fp32", epilogue="scale+bias+gelu+residual"))
+    assert operands.scale is not None
+    assert operands.bias is not None
+    assert operands.residual is not None
+    total = operands.a.double() @ operands.b.double() * operands.scale + operands.bias
+    expected = torch.nn.functional.gelu(total) + operands.residual
+    assert torch.allclose(against.expected, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_a_message_names_the_place_and_both_values() -> None:

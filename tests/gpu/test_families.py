@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torch
 from tilewright.kernels.config import Config
 from tilewright.kernels.families import FAMILIES, heights
 from tilewright.kernels.family import Call, Family
-from tilewright.kernels.operands import Operands, call, current_device, random_operands, torch_dtype
+from tilewright.kernels.operands import Operands, call, current_device, poisoned, random_operands, torch_dtype
 from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
 from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import compare, reference
@@ -23,6 +25,10 @@ TMA = ("descriptor", "warp_specialized", "mixed_tiles")
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
 # Whole tiles, ragged ones, one row, tiny, a long sum.
 SHAPES = ((256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40))
+EPILOGUES = (
+    "", "scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "residual", "bias+gelu", "bias+residual",
+    "scale+bias+silu+residual",
+)  # fmt: skip
 FORMS = ("dense", "padded", "offset", "spread", "repeated")
 CASES = 20  # a family; each compiles for half a second
 SENTENCE = re.compile(r"[ABD] .{10,}: .{10,}")
@@ -61,11 +67,12 @@ def draw(chance: random.Random, family: Family) -> tuple[Problem, Config]:
 
 
 def assert_right(family: Family, wanted: Call, config: Config, around: torch.Tensor) -> None:
+    given = Operands(wanted.a, wanted.b, wanted.d, wanted.scale, wanted.bias, wanted.residual)
     launch = family.bind(wanted, config)
     launch()
     torch.cuda.synchronize()
     found = wanted.d.clone()
-    check = compare(found, reference(wanted.problem, Operands(wanted.a, wanted.b, wanted.d)))
+    check = compare(found, reference(wanted.problem, given))
     assert check.passed, f"{config}: {check}"
     for _ in range(3):
         wanted.d.fill_(float("nan"))
@@ -144,3 +151,27 @@ def test_replayed_graph_gives_the_same_bits(name: str) -> None:
     graph.replay()
     torch.cuda.synchronize()
     assert torch.equal(direct, operands.d)
+
+
+@pytest.mark.parametrize("epilogue", EPILOGUES)
+@pytest.mark.parametrize("name", ON_GPU)
+def test_an_epilogue_is_right_and_no_less_accurate_than_its_steps_one_by_one(name: str, epilogue: str) -> None:
+    family, device, generator = FAMILIES[name], current_device(), torch.Generator("cuda").manual_seed(3)
+    served = 0
+    for shape, dtype in itertools.product(
+        ((200, 328, 264), (197, 331, 259), (16, 512, 4096)), ("bf16", "fp16", "tf32")
+    ):
+        problem = Problem(*shape, dtype, epilogue=epilogue)
+        space = family.space(problem, device)
+        given = random_operands(problem, generator)
+        unfused = replace(given, d=poisoned(problem, generator.device))
+        against = reference(problem, given)
+        FAMILIES["cublas"].bind(call(problem, device, unfused, Scratch("cuda")), Config.of("cublas"))()
+        allowed = max(1.0, compare(unfused.d, against).error)
+        for config in family.defaults(problem, device):
+            if config in space:
+                family.bind(call(problem, device, given, Scratch("cuda")), config)()
+                check = compare(given.d, against)
+                assert check.error <= allowed, f"{config}: {check}; one by one the error is {allowed:.3g}"
+                served += 1
+    assert served or (name == "warp_specialized" and epilogue)

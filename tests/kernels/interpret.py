@@ -19,9 +19,10 @@ import torch
 
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import nominal
+from tilewright.kernels.epilogue import steps_of
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.family import Call, Family
-from tilewright.kernels.operands import Operands, torch_dtype
+from tilewright.kernels.operands import Operands, call, epilogue_operands, torch_dtype
 from tilewright.kernels.problem import LAYOUTS, Problem
 from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import compare, reference
@@ -30,6 +31,9 @@ from tilewright.tuner.evaluate.check import compare, reference
 SHAPES: Final = (
     (64, 64, 64), (72, 72, 144), (1, 64, 40), (3, 1, 5), (33, 65, 17), (130, 40, 1), (16, 1, 64), (40, 48, 0),
     (0, 16, 16), (16, 0, 16),
+)  # fmt: skip
+EPILOGUES: Final = (
+    "scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "residual", "bias+gelu", "scale+bias+silu+residual",
 )  # fmt: skip
 SHAPES_IN_FORMS: Final = ((33, 65, 17), (72, 40, 80))
 POISON: Final = -77.0
@@ -92,7 +96,7 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
     )
     d = around[form.margin : form.margin + problem.m, form.margin : form.margin + problem.n]
     d.fill_(float("nan"))
-    return Operands(a, b, d)
+    return Operands(a, b, d, **epilogue_operands(problem, generator))
 
 
 def surroundings_hold(d: torch.Tensor) -> bool:
@@ -125,9 +129,12 @@ def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
         yield Problem(m, n, k, dtype, layout, out_dtype), form, config
+    for (m, n, k), epilogue in itertools.product(SHAPES_IN_FORMS, EPILOGUES):
+        config, dtype = next(configs_in_turn), next(dtypes_in_turn)
+        yield Problem(m, n, k, dtype, epilogue=epilogue), Form("padded rows", padding=8, margin=8), config
 
 
-def wrong(asked: Call, config: Config) -> str:
+def wrong(asked: Call, given: Operands, config: Config) -> str:
     """What is wrong with the result of one call, or why it is not taken."""
     family = FAMILIES[config.family]
     refused = family.refuses(asked, config)
@@ -135,7 +142,7 @@ def wrong(asked: Call, config: Config) -> str:
         return REFUSED + refused
     launch = family.bind(asked, config)
     launch()
-    check = compare(asked.d, reference(asked.problem, Operands(asked.a, asked.b, asked.d)))
+    check = compare(asked.d, reference(asked.problem, given))
     if not check.passed:
         return str(check)
     if not surroundings_hold(asked.d):
@@ -156,12 +163,20 @@ def main(name: str) -> None:
         if 0 in problem.shape and family.space(problem, DEVICE).rejection(config) is None:
             print(f"{problem} {config}: an empty product is not rejected")
         given = operands(problem, form, generator)
-        found = wrong(Call(problem, DEVICE, given.a, given.b, given.d, scratch), config)
+        found = wrong(call(problem, DEVICE, given, scratch), given, config)
         if found.startswith(REFUSED):
             taken["refused"] += 1
             found = "" if SENTENCE.fullmatch(found) else found
         else:
-            taken.update([form.name, problem.dtype, problem.layout, *map("{0[0]}={0[1]}".format, config.items())])
+            taken.update(
+                [
+                    form.name,
+                    *steps_of(problem.epilogue),
+                    problem.dtype,
+                    problem.layout,
+                    *map("{0[0]}={0[1]}".format, config.items()),
+                ]
+            )
         if found:
             print(f"{problem}, {form.name}, {config}: {found}")
     print(json.dumps(taken), file=sys.stderr)

@@ -98,6 +98,21 @@ def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
     assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
 
 
+@pytest.mark.parametrize("name", [name for name in KERNELS if name != "warp_specialized"])
+def test_an_epilogue_compiles_without_spills_and_within_the_predicted_memory(name: str) -> None:
+    family, device = FAMILIES[name], nominal("sm90")
+    limit = next(one for one in family.constraints if one.name == "shared_memory")
+    m = 64 if name == "split_k" else 4096
+    for epilogue in ("bias+gelu", "scale+bias+silu+residual"):
+        problem = Problem(m, 4096, 4096, epilogue=epilogue)
+        config = next(one for one in family.defaults(problem, device) if one in family.space(problem, device))
+        (built,) = compile_all(device, [Job(problem, config)])
+        assert built.resources is not None, built.reason
+        predicted = max(limit.amount(problem, device, config), result_bytes(problem, config))
+        assert built.resources.shared_memory_bytes <= predicted
+        assert built.resources.spill_bytes == 0, f"{problem} {config}"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(("arch", "name"), TARGETS)

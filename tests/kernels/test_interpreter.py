@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import triton
 
+from tilewright.kernels.epilogue import STEPS
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import LAYOUTS
 
@@ -45,6 +46,7 @@ def test_a_family_computes_the_product(name: str) -> None:
     assert all(taken[layout] >= 2 for layout in LAYOUTS)
     assert min(taken["fp16"], taken["fp32"]) >= 4
     assert taken["dense"] >= 8
+    assert all(taken[step] for step in STEPS)
     for axis in FAMILIES[name].axes:
         assert all(taken[f"{axis.name}={value}"] for value in axis.values)
     if name == "descriptor":  # TMA is particular

@@ -19,13 +19,14 @@ problems = st.builds(
     st.sampled_from(sorted(DTYPES)),
     st.sampled_from(LAYOUTS),
     st.sampled_from(OUT_DTYPES),
+    st.sampled_from(("", "relu", "bias+gelu", "residual", "scale+bias+silu+residual")),
 )
 
 
 @given(problems)
 def test_a_shape_is_read_back(problem: Problem) -> None:
     text = "x".join(map(str, problem.shape))
-    assert Problem.parse(text, problem.dtype, problem.layout, problem.out_dtype) == problem
+    assert Problem.parse(text, problem.dtype, problem.layout, problem.out_dtype, problem.epilogue) == problem
 
 
 @given(problems, problems)
@@ -38,7 +39,9 @@ def test_costs_follow_from_the_extents(problem: Problem) -> None:
     m, n, k = problem.shape
     inputs, output = DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes
     assert problem.flops == 2 * m * n * k
-    assert problem.bytes_moved == m * k * inputs + k * n * inputs + m * n * output
+    beside = {"scale": 4, "bias": n * output, "residual": m * n * output}
+    extra = sum(size for step, size in beside.items() if step in problem.epilogue)
+    assert problem.bytes_moved == m * k * inputs + k * n * inputs + m * n * output + extra
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,21 @@ def test_costs_follow_from_the_extents(problem: Problem) -> None:
 )
 def test_d_is_held_as_a_and_b_unless_said_otherwise(dtype: str, out_dtype: str, key: str) -> None:
     assert Problem(1, 2, 3, dtype, out_dtype=out_dtype).key == key
+
+
+@pytest.mark.parametrize(
+    ("text", "epilogue"),
+    [
+        ("", ""),
+        ("gelu", "gelu"),
+        ("gelu+bias", "bias+gelu"),
+        (" residual + scale+silu ", "scale+silu+residual"),
+    ],
+)
+def test_an_epilogue_is_written_in_the_order_of_its_steps(text: str, epilogue: str) -> None:
+    problem = Problem(1, 2, 3, epilogue=text)
+    assert problem.epilogue == epilogue
+    assert problem.key == "1x2x3-bf16-nt" + (f"-{epilogue}" if epilogue else "")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +92,13 @@ def test_a_layout_is_a_then_b(layout: str, transposed: tuple[bool, bool]) -> Non
         ({"n": True}, r"n is True: an extent is a whole number"),
         ({"dtype": "int8"}, r"dtype 'int8' is not known: use one of bf16, fp16, fp32, tf32"),
         ({"layout": "NT"}, r"layout 'NT' is none: use one of nn, nt, tn, tt"),
+        (
+            {"epilogue": "bias+tanh"},
+            r"epilogue 'bias\+tanh' has no step 'tanh': join some of scale, bias, relu, .* with \+",
+        ),
+        ({"epilogue": "relu+silu"}, r"epilogue 'relu\+silu' has relu and silu: one of relu, gelu, .* is the most"),
+        ({"epilogue": "bias+bias"}, r"epilogue 'bias\+bias' has bias and bias: one of bias is the most"),
+        ({"epilogue": "+bias"}, r"has no step ''"),
         ({"out_dtype": "tf32"}, r"out_dtype 'tf32' is not known: use one of bf16, fp16, fp32"),
     ],
 )

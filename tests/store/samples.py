@@ -59,6 +59,7 @@ problems = st.builds(
     dtype=st.sampled_from(list(DTYPES)),
     layout=st.sampled_from(LAYOUTS),
     out_dtype=st.sampled_from(OUT_DTYPES),
+    epilogue=st.sampled_from(("", "relu", "bias+gelu", "scale+bias+silu+residual")),
 )
 devices = st.one_of(
     st.sampled_from(list(ARCHES.values())),

@@ -152,6 +152,7 @@ def test_the_nearest_problem_answers_for_one_without_results(memory: Store) -> N
         memory.add(measured(tiled(m), problem=Problem(m, 4096, 4096)))
     memory.add(measured(tiled(1), problem=Problem(512, 4096, 4090)))  # nearer, but another weight
     memory.add(measured(tiled(2), problem=Problem(512, 4096, 4096, layout="nn")))
+    memory.add(measured(tiled(3), problem=Problem(512, 4096, 4096, epilogue="bias")))
     answer = best(memory, PROBLEM)
     assert (answer.problem, answer.winner.problem) == (PROBLEM, Problem(1024, 4096, 4096))
     assert answer.origin is Origin.NEAR

@@ -8,6 +8,8 @@ from typing import Final
 import torch
 
 from ...kernels.access import Accesses
+from ...kernels.epilogue import OPERANDS, steps_of
+from ...kernels.fused import TABLE
 from ...kernels.operands import Operands
 from ...kernels.problem import DTYPES, Problem
 from ..trial import Check
@@ -34,12 +36,16 @@ class Reference:
 
 
 def reference(problem: Problem, operands: Operands) -> Reference:
-    """Multiplies 16-bit inputs in fp32 (IEEE), where their products are exact, and 32-bit inputs in fp64."""
+    """Multiplies 16-bit inputs in fp32 (IEEE), where their products are exact, and 32-bit inputs in fp64; then the
+    epilogue, in the same precision."""
     wide = torch.float64 if DTYPES[problem.dtype].bytes == 4 else torch.float32
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
         expected = operands.a.to(wide) @ operands.b.to(wide)
+        for step in steps_of(problem.epilogue):
+            operand = [getattr(operands, step).to(wide)] if step in OPERANDS else []
+            TABLE[step].in_place(expected, *operand)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
     return Reference(problem, operands, expected)

@@ -49,7 +49,7 @@ def bind(call: Call, config: Config) -> Launch:
 
 def _unusable(problem: Problem, device: Device, config: Config) -> float:
     same = DTYPES[problem.out_dtype].storage == DTYPES[problem.dtype].storage
-    return float(not is_here()) + float(not same) + float(device.capability == 0)
+    return float(not is_here()) + float(not same) + float(device.capability == 0) + float(problem.epilogue != "")
 
 
 FAMILY: Final = Family(

@@ -164,14 +164,16 @@ def problem_of(path: Path) -> Problem:
     """The problem that a landscape's file name states.
 
     Raises:
-        ValueError: the name is not `<m>x<n>x<k>-<dtype>-<layout>.csv` or `.csv.gz`.
+        ValueError: the name is not `<m>x<n>x<k>-<dtype>-<layout>.csv` or `.csv.gz`; an epilogue follows
+            the layout, as in `-nt-bias.csv`.
     """
     stem = path.name.removesuffix(".gz").removesuffix(".csv")
     shape, _, rest = stem.partition("-")
-    dtype, _, layout = rest.partition("-")
+    dtype, _, rest = rest.partition("-")
+    layout, _, epilogue = rest.partition("-")
     dtype, _, out_dtype = dtype.partition("_")
     try:
-        return Problem.parse(shape, dtype, layout, out_dtype)
+        return Problem.parse(shape, dtype, layout, out_dtype, epilogue)
     except ValueError as error:
         raise ValueError(
             f"landscape {path} names no problem ({error}): call it as in 4096x4096x4096-bf16-nt.csv.gz"

@@ -12,7 +12,7 @@ from .codec import axes_text
 from .pack import instant_text
 
 COLUMNS: Final = (
-    *("m", "n", "k", "dtype", "layout", "out_dtype", "device", "arch", "family", "axes", "outcome"),
+    *("m", "n", "k", "dtype", "layout", "out_dtype", "epilogue", "device", "arch", "family", "axes", "outcome"),
     *("median_us", "tflops", "speed", "protocol", "started_at"),
     *("registers", "spill_bytes", "shared_memory_bytes", "compile_seconds"),
     *("triton", "torch", "cuda", "driver", "python", "kernel_hash", "commit", "reason"),
@@ -31,7 +31,7 @@ def csv_text(trials: Iterable[Trial]) -> str:
 def _row(trial: Trial) -> Sequence[object]:
     problem, made, median_us = trial.problem, trial.environment, trial.median_us
     return (
-        *(*problem.shape, problem.dtype, problem.layout, problem.out_dtype),
+        *(*problem.shape, problem.dtype, problem.layout, problem.out_dtype, problem.epilogue),
         *(trial.device.name, trial.device.arch, trial.config.family, axes_text(trial.config), trial.outcome.value),
         *(median_us, None if median_us is None else problem.flops / median_us / 1e6),
         *((trial.measurement.speed, trial.measurement.protocol) if trial.measurement else (None, None)),

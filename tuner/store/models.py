@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The revision of `migrations/versions` that these models describe.
-SCHEMA: Final = "0002"
+SCHEMA: Final = "0003"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -73,7 +73,8 @@ class ProblemRow(NamedRow):
     dtype: Mapped[str]
     layout: Mapped[str]
     out_dtype: Mapped[str]
-    __table_args__ = (UniqueConstraint("n", "k", "m", "dtype", "layout", "out_dtype"),)
+    epilogue: Mapped[str]
+    __table_args__ = (UniqueConstraint("n", "k", "m", "dtype", "layout", "out_dtype", "epilogue"),)
 
 
 class DeviceRow(NamedRow):

@@ -130,7 +130,11 @@ def _device_name(found: Ceilings) -> str:
 
 
 def value_fields(value: Problem | Device | Environment) -> dict[str, Any]:
-    return dataclasses.asdict(value)
+    """The fields of a value. A problem without an epilogue names none, as before there were any."""
+    fields = dataclasses.asdict(value)
+    if not fields.get("epilogue", "nothing"):
+        del fields["epilogue"]
+    return fields
 
 
 def config_fields(config: Config) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def best(
     on = f" on {device}" if device else ""
     raise NotStoredError(
         f"{store.name} has no result for {problem}{on}{' or near it' if near else ''}: tune it first, with "
-        f"`tilewright tune {problem.m}x{problem.n}x{problem.k} --dtype {problem.dtype} --layout {problem.layout}`"
+        f"`tilewright tune {problem.m}x{problem.n}x{problem.k} {problem.options}`"
     )
 
 
@@ -130,7 +130,7 @@ def near_problems(store: Store, problem: Problem) -> list[Problem]:
         other
         for other in store.problems()
         if other != problem
-        and (other.dtype, other.layout, other.out_dtype) == (problem.dtype, problem.layout, problem.out_dtype)
+        and dataclasses.replace(other, m=problem.m, n=problem.n, k=problem.k) == problem
         and distance(problem, other) <= MAX_DISTANCE
     )
     weight = problem.n, problem.k

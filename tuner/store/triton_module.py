@@ -25,7 +25,9 @@ Written by `tilewright export --format triton`. For a kernel of your own whose p
 
 import triton
 '''
-_KEY: Final = "# (m, n, k, dtype, layout, dtype of D): its configs, the fastest first.\n"
+_KEY: Final = (
+    "# (m, n, k, dtype, layout, dtype of D, and the epilogue where there is one): its configs, the fastest first.\n"
+)
 
 
 def triton_module(answers: Sequence[Answer], rename: Mapping[str, str] | None = None) -> str:
@@ -84,7 +86,8 @@ def _by_problem(answers: Sequence[Answer], lists: Mapping[str, Sequence[Config]]
     lines = []
     for answer in answers:
         problem = answer.problem
-        key = json.dumps([*problem.shape, problem.dtype, problem.layout, problem.out_dtype])[1:-1]
+        named = [problem.dtype, problem.layout, problem.out_dtype, *filter(None, [problem.epilogue])]
+        key = json.dumps([*problem.shape, *named])[1:-1]
         places = (f"{_list_name(one.family)}[{lists[one.family].index(one)}]" for one in _kernels(answer))
         lines.append(f"    ({key}): [{', '.join(places)}],\n")
     return f"{_KEY}BY_PROBLEM = {{\n{''.join(lines)}}}\n"

@@ -1,0 +1,195 @@
+"""Epilogues in Triton and in torch, one row a step, and what a kernel needs to take them.
+
+A kernel applies `epilogue` to a tile of the accumulator, in fp32, just before the store. Its parameters for that stand
+after all others: scale (one fp32 number), bias (n elements) and residual (m x n) as pointers, None where there is none,
+the residual's strides, and the activation. The residual is read as D is written: its rows lie as those of D do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import triton
+import triton.language as tl
+
+from .access import VECTOR_BYTES, Access, Accesses
+from .epilogue import ACTIVATIONS, OPERANDS, steps_of
+from .family import Call, Launch
+from .problem import DTYPES, Problem
+from .space import Constraint
+
+if TYPE_CHECKING:
+    import torch
+
+
+@triton.jit
+def scaled(total, scale):
+    return total * scale
+
+
+@triton.jit
+def added(total, operand):
+    return total + operand
+
+
+@triton.jit
+def relu(total):
+    # Not maximum(), which drops a NaN.
+    return tl.where(total < 0, 0.0, total)
+
+
+@triton.jit
+def gelu(total):
+    return 0.5 * total * (1.0 + tl.erf(total * 0.7071067811865476))  # sqrt(1 / 2)
+
+
+@triton.jit
+def gelu_tanh(total):
+    # 0.5 * (1 + tanh(x)) is sigmoid(2 * x), and 2 * sqrt(2 / pi) the first number. Source: torch.nn.functional.gelu.
+    return total * tl.sigmoid(1.5957691216057308 * (total + 0.044715 * total * total * total))
+
+
+@triton.jit
+def silu(total):
+    return total * tl.sigmoid(total)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step on a tile, in Triton, and on a matrix in place, in torch. Both take the step's operand if it has one.
+
+    A tile's steps are called by name, in `epilogue`: Triton compiles no table.
+    """
+
+    kernel: Any
+    in_place: Callable[..., torch.Tensor]
+
+
+def _gelu(matrix: torch.Tensor, approximate: str = "none") -> torch.Tensor:
+    import torch  # here, for a compiling process that lists the families does without it
+
+    return torch.ops.aten.gelu_(matrix, approximate=approximate)  # type: ignore[no-any-return]
+
+
+def _silu(matrix: torch.Tensor) -> torch.Tensor:
+    from torch.nn import functional
+
+    return functional.silu(matrix, inplace=True)
+
+
+TABLE: Final = MappingProxyType(
+    {
+        "scale": Step(scaled, lambda matrix, scale: matrix.mul_(scale)),
+        "bias": Step(added, lambda matrix, bias: matrix.add_(bias)),
+        "relu": Step(relu, lambda matrix: matrix.relu_()),
+        "gelu": Step(gelu, _gelu),
+        "gelu_tanh": Step(gelu_tanh, lambda matrix: _gelu(matrix, "tanh")),
+        "silu": Step(silu, _silu),
+        "residual": Step(added, lambda matrix, residual: matrix.add_(residual)),
+    }
+)
+
+
+@triton.jit
+def epilogue(
+    total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION: tl.constexpr
+):  # fmt: skip
+    """The tile of D, [rows, columns], of the accumulator's tile."""
+    if scale is not None:
+        total = scaled(total, tl.load(scale))
+    if bias is not None:
+        total = added(total, tl.load(bias + columns, mask=columns < n, other=0.0).to(tl.float32)[None, :])
+    if ACTIVATION == "relu":
+        total = relu(total)
+    elif ACTIVATION == "gelu":
+        total = gelu(total)
+    elif ACTIVATION == "gelu_tanh":
+        total = gelu_tanh(total)
+    elif ACTIVATION == "silu":
+        total = silu(total)
+    if residual is not None:
+        at = residual + rows.to(tl.int64)[:, None] * stride_rm + columns.to(tl.int64)[None, :] * stride_rn
+        inside = (rows[:, None] < m) & (columns[None, :] < n)
+        total = added(total, tl.load(at, mask=inside, other=0.0).to(tl.float32))
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """What an epilogue adds to a kernel's binary."""
+
+    types: dict[str, str]
+    constants: dict[str, Any]
+    divisible: dict[str, int]
+
+
+def parameters(problem: Problem, accesses: Accesses, element: str) -> Parameters:
+    """For D's `element`, as Triton names it."""
+    steps = steps_of(problem.epilogue)
+    types = {"scale": "*fp32", "bias": f"*{element}", "residual": f"*{element}"}
+    found = Parameters({name: types[name] for name in OPERANDS if name in steps}, {}, {})
+    found.constants.update({name: None for name in OPERANDS if name not in steps})
+    found.constants["ACTIVATION"] = next((step for step in steps if step in ACTIVATIONS), "")
+    for axis, stride in enumerate(("stride_rm", "stride_rn")):
+        if "residual" not in steps:
+            found.constants[stride] = 0
+        elif accesses.d.unit == axis:
+            found.constants[stride] = 1
+        else:
+            found.types[stride] = "i64"
+            if accesses.d.aligned:
+                found.divisible[stride] = VECTOR_BYTES // DTYPES[problem.out_dtype].bytes
+    if "residual" in steps and accesses.d.aligned:
+        found.divisible["residual"] = VECTOR_BYTES
+    return found
+
+
+def arguments(call: Call) -> list[Any]:
+    """The run-time arguments of `parameters`, in the kernel's order."""
+    given = [getattr(call, name) for name in call.problem.epilogue_operands]
+    if call.residual is None or "residual" not in call.problem.epilogue_operands:
+        return given
+    unit = Access.of(call.d).unit
+    return [*given, *(stride for axis, stride in enumerate(call.residual.stride()) if axis != unit)]
+
+
+def refuses(call: Call) -> str:
+    """Why the epilogue's operands cannot be taken, or "": a bias is dense, and a residual lies as D does."""
+    for name in call.problem.epilogue_operands:
+        given = getattr(call, name)
+        if given is None:
+            return f"{name} is missing: the epilogue {call.problem.epilogue} takes it"
+        if name == "bias" and given.stride(0) != 1 and given.numel() > 1:
+            return f"bias has a stride of {given.stride(0)}: make it contiguous"
+        if name == "residual":
+            own, wanted = Access.of(given), Access.of(call.d)
+            if (wanted.unit is not None and own.unit != wanted.unit) or (wanted.aligned and not own.aligned):
+                return f"residual has strides {tuple(given.stride())}: make it lie as D does, as aligned"
+    return ""
+
+
+def then(product: Launch, call: Call, skipped: int = 0) -> Launch:
+    """`product`, which leaves the plain product in D, and the steps after the first `skipped` one after another."""
+    steps = steps_of(call.problem.epilogue)[skipped:]
+    if not steps:
+        return product
+    chain = [(TABLE[step].in_place, [getattr(call, step)] if step in OPERANDS else []) for step in steps]
+
+    def launch() -> None:
+        product()
+        for in_place, operand in chain:
+            in_place(call.d, *operand)
+
+    return launch
+
+
+NONE: Final = Constraint(
+    "epilogue",
+    "steps of an epilogue",
+    lambda problem, device, config: len(steps_of(problem.epilogue)),
+    lambda problem, device, config: 0,
+    "this kernel stores the plain product",
+)
