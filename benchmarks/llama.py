@@ -76,7 +76,12 @@ def captured(run: Callable[[], torch.Tensor]) -> Callable[[], object]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return graph.replay
+
+    def replay(kept: Callable[[], torch.Tensor] = run) -> None:
+        """Of a graph that reads the memory of what `run` holds: cache, tokens and places live as long as it."""
+        graph.replay()
+
+    return replay
 
 
 def seconds(run: Callable[[], object], repeats: int) -> float:

@@ -22,10 +22,22 @@ from tilewright.kernels.operands import current_device, torch_dtype
 from tilewright.kernels.problem import LAYOUTS, Problem
 from tilewright.kernels.result import Environment, Ratio
 
-pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.timeout(600),
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),  # Inductor of PyTorch 2.11 uses it itself
+]
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
-SHAPES = ((1, 512, 1024), (16, 256, 512), (33, 264, 272), (128, 256, 256), (197, 331, 259), (512, 1024, 256))
+SHAPES = (
+    (1, 512, 1024),
+    (16, 256, 512),
+    (33, 264, 272),
+    (128, 256, 256),
+    (256, 256, 128),
+    (197, 331, 259),
+    (512, 1024, 256),
+)
 DTYPES = ("bf16", "fp16", "fp32")
 
 
@@ -80,10 +92,14 @@ def matrix(rows: int, columns: int, transposed: bool, *, dtype: torch.dtype, cha
 
 
 def assert_near(found: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """As near to the fp64 product as the library is, twice over, or within a rounding of the largest element."""
+    """As near to the fp64 product as the library is, twice over, or within a rounding of the largest element.
+
+    A sum in fp32 that is taken product after product rounds k times, a random walk; the library sums in parts.
+    """
     exact = a.double() @ b.double()
     library = ((a @ b).double() - exact).abs().max()
-    slack = torch.finfo(found.dtype).eps * exact.abs().max()
+    roundings = max(1.0, a.shape[-1] ** 0.5 / 2) if found.dtype is torch.float32 else 1.0
+    slack = roundings * torch.finfo(found.dtype).eps * exact.abs().max()
     assert (found.double() - exact).abs().max() <= 2 * library + slack
 
 
@@ -119,6 +135,8 @@ def test_a_tuned_problem_is_served_by_its_kernel(
     problem = Problem(*shape, dtype, layout)
     if problem not in table.winners:
         pytest.skip("no family has a default for it")
+    if problem.m == 1 and problem.a_transposed:
+        pytest.skip("a single row that is stored as a column is no aligned row: torch serves it")
     made = torch_dtype(dtype)
     a = torch.randn(problem.shape[::2][::-1] if problem.a_transposed else problem.shape[::2], device="cuda").to(made)
     b = torch.randn((problem.n, problem.k) if problem.b_transposed else (problem.k, problem.n), device="cuda").to(made)
