@@ -25,7 +25,10 @@ from tilewright.kernels.result import Environment, Ratio
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.timeout(600),
-    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),  # Inductor of PyTorch 2.11 uses it itself
+    # Inductor of PyTorch 2.11 uses what is deprecated, captures an empty graph, and has advice on fp32.
+    pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The CUDA Graph is empty:UserWarning"),
+    pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores:UserWarning"),
 ]
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)

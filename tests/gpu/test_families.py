@@ -174,4 +174,4 @@ def test_an_epilogue_is_right_and_no_less_accurate_than_its_steps_one_by_one(nam
                 check = compare(given.d, against)
                 assert check.error <= allowed, f"{config}: {check}; one by one the error is {allowed:.3g}"
                 served += 1
-    assert served or (name == "warp_specialized" and epilogue)
+    assert served or (name in ("warp_specialized", "mixed_tiles") and epilogue)

@@ -98,7 +98,7 @@ def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
     assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if name != "warp_specialized"])
+@pytest.mark.parametrize("name", [name for name in KERNELS if name not in ("warp_specialized", "mixed_tiles")])
 def test_an_epilogue_compiles_without_spills_and_within_the_predicted_memory(name: str) -> None:
     family, device = FAMILIES[name], nominal("sm90")
     limit = next(one for one in family.constraints if one.name == "shared_memory")
