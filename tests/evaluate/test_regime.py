@@ -18,7 +18,7 @@ from tilewright.tuner.evaluate.meter import Spending
 from tilewright.tuner.evaluate.pace import Pace
 from tilewright.tuner.evaluate.regime import DEFAULT, REGIMES, regime_of
 from tilewright.tuner.evaluate.server import Server
-from tilewright.tuner.evaluate.timing import HostLap
+from tilewright.tuner.evaluate.timing import MAX_LAUNCHES, HostLap, whole_walks
 
 PROBLEM = Problem(8, 64, 64, "fp32")
 
@@ -52,7 +52,7 @@ def always(read: int, speed: float) -> bool:
 
 def test_every_regime_is_a_protocol_of_its_own() -> None:
     assert len({one.protocol for one in REGIMES.values()}) == len(REGIMES)
-    assert REGIMES[DEFAULT].protocol == "interleaved/1"
+    assert REGIMES[DEFAULT].protocol == "interleaved/2"
     with pytest.raises(ValueError, match="use one of interleaved, burst, sustained"):
         regime_of("idle")
 
@@ -198,3 +198,11 @@ def test_a_race_takes_a_new_order_every_two_rounds_and_runs_the_second_backwards
     assert all(set(order) == set("abce") for order in orders)
     assert all(there == back[::-1] for there, back in zip(orders[::2], orders[1::2], strict=True))
     assert len(set(orders)) > 4
+
+
+@pytest.mark.parametrize(("places", "launch_us"), [(1, 3.0), (2, 55.0), (3, 40.0), (64, 0.5), (64, 5.0), (7, 9000.0)])
+def test_a_lap_ends_where_a_walk_through_its_operands_ends(places: int, launch_us: float) -> None:
+    launches = whole_walks(places, launch_us, 1000.0)
+    assert launches % places == 0
+    assert 0 < launches <= max(places, MAX_LAUNCHES)
+    assert launches * launch_us >= 1000.0 or launches + places > MAX_LAUNCHES

@@ -28,6 +28,7 @@ from .stress import stress
 from .timing import Lap
 
 _L2_TIMES: Final = 3
+_ALLOCATIONS: Final = 8  # where operands lie makes up to 2.5% of a kernel that waits for memory: a mean of so many
 _MAX_SETS: Final = 64
 _MEMORY_SHARE: Final = 0.4
 _WARM_UP_S: Final = 0.25
@@ -75,7 +76,7 @@ class Bench:
         self._generator = torch.Generator(torch_device)
         self._generator.manual_seed(seed)
         self._order = random.Random(seed)
-        self._scratch = Scratch(torch_device)
+        self._scratches: list[Scratch] = []
         self._prepared: Prepared | None = None
         self._layer: tuple[Problem, list[torch.Tensor]] | None = None
 
@@ -85,8 +86,10 @@ class Bench:
             return self._prepared
         self.release()
         first = random_operands(problem, self._generator)
-        rotation = [first, *(random_operands(problem, self._generator) for _ in range(self._sets(first) - 1))]
-        prepared = Prepared(problem, rotation, [], self._library(problem))
+        library = self._library(problem)
+        sets = self._sets(first, self._reading_launches(problem, first, library))
+        rotation = [first, *(random_operands(problem, self._generator) for _ in range(sets - 1))]
+        prepared = Prepared(problem, rotation, [], library)
         prepared.references = [self._reference(problem, first, prepared.library)]
         companion = ragged_companion(problem)
         if problem.flops:
@@ -101,6 +104,7 @@ class Bench:
     def release(self) -> None:
         """Gives the memory of the last problem back."""
         self._prepared = self._layer = None
+        self._scratches.clear()
         if self.on_gpu:
             torch.cuda.empty_cache()
 
@@ -187,9 +191,18 @@ class Bench:
                 return Config.of(family.name)
         return None
 
-    def _sets(self, operands: Operands) -> int:
-        """How many operands to rotate through, so that none is still in the L2 when it comes round again."""
-        needed = -(-_L2_TIMES * self.device.l2_bytes // max(operands.bytes, 1)) + 1
+    def _reading_launches(self, problem: Problem, operands: Operands, library: Config | None) -> int:
+        """Of the library in one reading, or 1 where there is none."""
+        if library is None or not problem.flops:
+            return 1
+        once = self.lap(problem, [operands], library, 0.0)
+        return int(self.pace.regime.reading_us / max(timing.read_us(once), 1.0))
+
+    def _sets(self, operands: Operands, launches: int = 1) -> int:
+        """How many operands to rotate through, so that none is still in the L2 when it comes round again, and so that
+        `_ALLOCATIONS` are met in a reading of so many launches."""
+        for_l2 = -(-_L2_TIMES * self.device.l2_bytes // max(operands.bytes, 1)) + 1
+        needed = max(for_l2, min(launches, _ALLOCATIONS))
         fitting = int(self.device.memory_bytes * _MEMORY_SHARE) // max(operands.bytes, 1)
         return max(1, min(needed, fitting, _MAX_SETS))
 
@@ -208,16 +221,23 @@ class Bench:
             torch.cuda.synchronize()
         return operands.d
 
-    def _bind(self, problem: Problem, operands: Operands, config: Config) -> Launch:
+    def _scratch(self, place: int) -> Scratch:
+        """One for each place of a rotation: in a model other layers' weights pass through the L2 between two launches
+        that share a counter, and one that lies there ready is up to 2% of a decode kernel."""
+        while len(self._scratches) <= place:
+            self._scratches.append(Scratch(self._torch_device))
+        return self._scratches[place]
+
+    def _bind(self, problem: Problem, operands: Operands, config: Config, place: int = 0) -> Launch:
         family = families.family(config.family)
-        wanted = call(problem, self.device, operands, self._scratch)
+        wanted = call(problem, self.device, operands, self._scratch(place))
         refused = family.refuses(wanted, config)
         if refused:
             raise ValueError(refused)
         return family.bind(wanted, config)
 
     def launches(self, problem: Problem, rotation: Sequence[Operands], config: Config) -> list[Launch]:
-        return [self._bind(problem, operands, config) for operands in rotation]
+        return [self._bind(problem, operands, config, place) for place, operands in enumerate(rotation)]
 
     def lap(self, problem: Problem, rotation: Sequence[Operands], config: Config, reading_us: float) -> Lap:
         """Launches of a config on these operands in turn, to be read as one."""
