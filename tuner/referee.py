@@ -17,9 +17,9 @@ CONFIDENCE: Final = 0.95
 LOOK: Final = 3  # pairs of rounds between two looks
 BLOCK: Final = 2 * LOOK  # rounds that are read between two looks
 MINIMUM: Final = 24  # rounds before a race may end for want of time: with fewer, eight lanes cannot be told apart
-# Laps of one and the same kernel differ by up to 0.07% in the median of 300 rounds, and rounds that follow one another
-# are no independent draws (H100, 2026-11, results/): an interval is wider by this on either side.
-SYSTEMATIC: Final = 0.001
+# What no interval of one race can know: with operands allocated anew the ratio of short kernels moves, by 0.3% in the
+# standard deviation (`benchmarks/placement.py`, H200, 2026-11). An interval is wider by this on either side.
+SYSTEMATIC: Final = 0.003
 _HALF_SPENT: Final = 12  # pairs of rounds after which half of the permitted error is spent
 
 # (lanes, rounds) -> for each round one time in us for each of these lanes, in their order.
@@ -90,7 +90,9 @@ def standing(times: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -
     level = tuple(lane for lane, ratio in others.items() if lane != leader and ratio.high >= 1)
     if not level:
         return Standing(Verdict.AHEAD, leader, level)
-    tied = all(is_tie(others[lane]) for lane in level)
+    # More rounds do not make the systematic part smaller: it keeps no race from ending, and stands in what is reported.
+    read = [race_ratio(times[lane], times[leader], len(times), confidence, systematic=0.0) for lane in level]
+    tied = all(map(is_tie, read))
     return Standing(Verdict.TIE if tied else Verdict.UNDECIDED, leader, level)
 
 
@@ -113,13 +115,18 @@ def verdict_text(race: Race) -> str:
 
 
 def race_ratio(
-    times_us: Sequence[float], reference_us: Sequence[float], lanes: int, confidence: float = CONFIDENCE
+    times_us: Sequence[float],
+    reference_us: Sequence[float],
+    lanes: int,
+    confidence: float = CONFIDENCE,
+    *,
+    systematic: float = SYSTEMATIC,
 ) -> Ratio:
     """How much faster than the reference: the median over pairs of rounds of the geometric mean of `reference / time`.
 
     The second round of a pair is run in the reverse order of the first, so that what a lane gains or loses by its place
     cancels (on an H200 up to 3% between two neighbours). The interval lies between two order statistics, and is wider
-    than these by `SYSTEMATIC`: no distribution is assumed. It is a repeated confidence interval (Jennison and Turnbull,
+    than these by `systematic`: no distribution is assumed. It is a repeated confidence interval (Jennison and Turnbull,
     Interim analyses: the repeated confidence interval approach, JRSS B 51, 1989): whenever the race is looked at and
     ended, the intervals of all lanes cover their medians together with at least `confidence`.
 
@@ -128,6 +135,7 @@ def race_ratio(
         reference_us: of the reference, in the same rounds.
         lanes: of the race, the reference among them.
         confidence: of all intervals together.
+        systematic: what rounds of one race have in common, as a fraction.
 
     Raises:
         ValueError: no round in common.
@@ -138,7 +146,7 @@ def race_ratio(
     paired = sorted(math.sqrt(one * other) for one, other in zip(ratios[::2], ratios[1::2], strict=False)) or ratios
     rank = sequential_rank(len(paired), (1 - confidence) / 2 / max(1, lanes - 1))
     low, high = (paired[rank - 1], paired[-rank]) if rank else (0.0, math.inf)
-    return Ratio(statistics.median(paired), low * (1 - SYSTEMATIC), high * (1 + SYSTEMATIC))
+    return Ratio(statistics.median(paired), low * (1 - systematic), high * (1 + systematic))
 
 
 @cache

@@ -109,7 +109,7 @@ def graph_lap(rotation: Sequence[Launch], reading_us: float) -> GraphLap:
 
 
 def whole_walks(places: int, launch_us: float, reading_us: float) -> int:
-    """Launches of a lap that takes `reading_us` where `MAX_LAUNCHES` allow it: a multiple of the places of a rotation."""
+    """Launches of a lap of `reading_us`, as far as `MAX_LAUNCHES` allow it: a multiple of the places of a rotation."""
     wanted = math.ceil(reading_us / launch_us / places)
     return places * max(1, min(wanted, MAX_LAUNCHES // places))
 
