@@ -5,8 +5,9 @@
     python -P benchmarks/independent.py one.db two.db --json independent.json
 
 For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs over rotating random
-operands, replayed in turn in a new random order each round, timed by CUDA events. Of the tuner only the stored answers
-and the kernels' launches are used.
+operands, replayed in turn in a new random order each round, timed by CUDA events; all of it several times with operands
+allocated anew, for where they lie makes some percent of a kernel that waits for memory. Of the tuner only the stored
+answers and the kernels' launches are used.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ RESAMPLES: Final = 2000
 class Row:
     """Of one problem: what each tuning reported against cuBLAS, what was read here, and their winners' ratio.
 
-    `times_us` are of cuBLAS and of the two winners, one a round.
+    `times_us` are of cuBLAS and of the two winners, one a round; `by_allocation` are the ratios of each allocation.
     """
 
     problem: str
@@ -54,6 +55,7 @@ class Row:
     read_high: tuple[float, float]
     first_over_second: float
     false_claim: bool
+    by_allocation: tuple[tuple[float, float], ...]
     times_us: tuple[tuple[float, ...], ...]
 
 
@@ -139,19 +141,29 @@ def paired(reference: Sequence[float], own: Sequence[float]) -> tuple[float, flo
     return statistics.median(ratios), medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
 
 
-def examine(problem: Problem, databases: tuple[Path, Path], rounds: int, graph_us: float) -> Row:
-    answers = []
-    for path in databases:
-        with open_store(path, readonly=True) as store:
-            answers.append(best(store, problem, near=False).winner)
+def read_anew(problem: Problem, configs: Sequence[Config], rounds: int, graph_us: float) -> list[list[float]]:
+    """Times of `torch.mm` and of these configs, [lane][round], with operands of their own."""
     first = matrices(problem)
     size = sum(one.numel() * one.element_size() for one in first)
     count = max(2, math.ceil(4 * torch.cuda.get_device_properties(0).L2_cache_size / size))
     sets = [first, *(matrices(problem) for _ in range(min(count, 64) - 1))]
     library: list[Callable[[], object]] = [partial(torch.mm, a, b, out=d) for a, b, d in sets]
-    ours = [bound(problem, one.config, sets) for one in answers]
-    graphs = [graph_of(launches, graph_us) for launches in [library, *ours]]
-    times = rounds_of(graphs, rounds)
+    ours = [bound(problem, config, sets) for config in configs]
+    return rounds_of([graph_of(launches, graph_us) for launches in [library, *ours]], rounds)
+
+
+def examine(problem: Problem, databases: tuple[Path, Path], asked: argparse.Namespace, graph_us: float) -> Row:
+    answers = []
+    for path in databases:
+        with open_store(path, readonly=True) as store:
+            answers.append(best(store, problem, near=False).winner)
+    configs, rounds = [one.config for one in answers], asked.rounds // asked.allocations
+    parts = []
+    for _ in range(asked.allocations):
+        parts.append(read_anew(problem, configs, rounds, graph_us))
+        torch.cuda.empty_cache()
+    by_allocation = [[paired(part[0], own)[0] for own in part[1:]] for part in parts]
+    times = [[time for part in parts for time in part[lane]] for lane in range(3)]
     read = [paired(times[0], own) for own in times[1:]]
     reported = [1.0 if one.ratio is None else one.ratio.median for one in answers]
     ahead = [one.ratio is not None and one.ratio.low > 1 and not is_tie(one.ratio) for one in answers]
@@ -165,6 +177,7 @@ def examine(problem: Problem, databases: tuple[Path, Path], rounds: int, graph_u
         (read[0][2], read[1][2]),
         paired(times[2], times[1])[0],
         any(said and high < 1 for said, (_, _, high) in zip(ahead, read, strict=True)),
+        tuple((one[0], one[1]) for one in by_allocation),
         tuple(tuple(round(one, 3) for one in lane) for lane in times),
     )
 
@@ -172,7 +185,8 @@ def examine(problem: Problem, databases: tuple[Path, Path], rounds: int, graph_u
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("databases", nargs=2, type=Path)
-    parser.add_argument("--rounds", type=int, default=201)
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--allocations", type=int, default=4, help="of the operands, for so many parts of the rounds")
     parser.add_argument("--graph-us", type=float, nargs="+", default=[2000.0], help="work that is read as one")
     parser.add_argument("--only", nargs="+", default=[], metavar="MxNxK", help="of the problems")
     parser.add_argument("--json", type=Path)
@@ -182,18 +196,19 @@ def main() -> None:
     wanted = [Problem.parse(shape).shape for shape in asked.only]
     problems = [problem for problem in problems if problem.shape in wanted or not wanted]
     databases = asked.databases[0], asked.databases[1]
-    rows = [examine(problem, databases, asked.rounds, length) for problem in problems for length in asked.graph_us]
+    rows = [examine(problem, databases, asked, length) for problem in problems for length in asked.graph_us]
     print(
-        "| problem | graph us | reported, 1st and 2nd | read, 1st and 2nd | 1st over 2nd | false claim |",
-        "| --- | ---: | --- | --- | ---: | --- |",
+        "| problem | graph us | reported, 1st and 2nd | read, 1st and 2nd | by allocation | 1st / 2nd | false claim |",
+        "| --- | ---: | --- | --- | --- | ---: | --- |",
         sep="\n",
     )
     for row in rows:
         read = [
             f"{m:.3f} [{lo:.3f}, {hi:.3f}]" for m, lo, hi in zip(row.read, row.read_low, row.read_high, strict=True)
         ]
+        spread = ", ".join(f"{min(one):.3f} to {max(one):.3f}" for one in zip(*row.by_allocation, strict=True))
         reported = ", ".join(f"{one:.3f}" for one in row.reported)
-        cells = (row.problem, f"{row.graph_us:.0f}", reported, ", ".join(read), f"{row.first_over_second:.3f}")
+        cells = (row.problem, f"{row.graph_us:.0f}", reported, ", ".join(read), spread, f"{row.first_over_second:.3f}")
         print(f"| {' | '.join(cells)} | {row.false_claim} |")
     if asked.json:
         document: list[dict[str, Any]] = [{name: getattr(row, name) for name in Row.__slots__} for row in rows]
