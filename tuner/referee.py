@@ -17,9 +17,9 @@ CONFIDENCE: Final = 0.95
 LOOK: Final = 3  # pairs of rounds between two looks
 BLOCK: Final = 2 * LOOK  # rounds that are read between two looks
 MINIMUM: Final = 24  # rounds before a race may end for want of time: with fewer, eight lanes cannot be told apart
-# What no interval of one race can know: with operands allocated anew the ratio of short kernels moves, by 0.3% in the
+# What no interval of one race can know: with operands allocated anew the ratio of short kernels moves, by 0.5% in the
 # standard deviation (`benchmarks/placement.py`, H200, 2026-11). An interval is wider by this on either side.
-SYSTEMATIC: Final = 0.003
+SYSTEMATIC: Final = 0.005
 _HALF_SPENT: Final = 12  # pairs of rounds after which half of the permitted error is spent
 
 # (lanes, rounds) -> for each round one time in us for each of these lanes, in their order.

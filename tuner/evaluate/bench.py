@@ -28,7 +28,7 @@ from .stress import stress
 from .timing import Lap
 
 _L2_TIMES: Final = 3
-_ALLOCATIONS: Final = 16  # where operands lie makes up to 2.5% of a kernel that waits for memory: a mean of so many
+_ALLOCATIONS: Final = 4  # where operands lie makes up to 2.5% of a kernel that waits for memory: a mean of so many
 _MAX_SETS: Final = 64
 _MEMORY_SHARE: Final = 0.4
 _WARM_UP_S: Final = 0.25
