@@ -128,6 +128,19 @@ def test_trials_of_another_toolchain_are_not_trusted(meter: Watched, store: Stor
     assert len(meter.submitted) == 26
 
 
+def test_a_problem_that_its_share_of_the_time_was_too_short_for_is_tried_all_the_same(
+    meter: Watched, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(problem: Problem, config: Config) -> None:
+        if (problem, config) == (OTHER, LIBRARY):
+            time.sleep(2.3)
+        Watched.submit(meter, problem, config)
+
+    monkeypatch.setattr(meter, "submit", submit)
+    run_plan([PROBLEM, OTHER], meter, store, options=replace(OPTIONS, shared=True, seconds=6.0), watch=lambda one: None)
+    assert len(store.trials(TrialQuery(problem=OTHER))) > 1
+
+
 def test_a_plan_shares_what_it_may_spend(meter: Watched, store: Store) -> None:
     told: list[PlanProgress] = []
     run_plan([PROBLEM, OTHER], meter, store, options=replace(OPTIONS, shared=True), watch=told.append)

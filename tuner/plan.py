@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -125,8 +126,11 @@ class Plan:
         return (seconds - since) / max(new - earlier, 1)
 
     def _payoff(self, study: Study, calls: Mapping[Problem, float]) -> float:
-        """What more trials may save: calls x time x expected gain; 0 where nothing is left to try."""
+        """What more trials may save: calls x time x expected gain; 0 where nothing is left to try. What could try
+        nothing in its share of the time, as a library that is slow takes all of it, comes before everything else."""
         most = min(2 * self._options.effort.trials, study.size)
+        if not study.done and most:
+            return math.inf
         if study.best_us is None or study.done >= most:
             return 0.0
         return calls.get(study.problem, 1.0) * study.best_us * (study.gain + HOPE) / study.done
