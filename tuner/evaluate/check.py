@@ -66,7 +66,7 @@ def compare(result: torch.Tensor, against: Reference) -> Check:
     for start in range(0, problem.m, rows):
         expected = against.expected[start : start + rows]
         deviation = (result[start : start + rows].to(expected.dtype) - expected).abs_()
-        deviation /= _tolerance(problem, expected)
+        deviation /= tolerance(problem, expected)
         deviation = torch.where(deviation.isnan(), torch.inf, deviation).flatten()
         index = int(deviation.argmax())
         if float(deviation[index]) > worst:
@@ -76,7 +76,7 @@ def compare(result: torch.Tensor, against: Reference) -> Check:
     return Check(worst, against.bound, row, column, value, expected_value, problem.key)
 
 
-def _tolerance(problem: Problem, expected: torch.Tensor) -> torch.Tensor:
+def tolerance(problem: Problem, expected: torch.Tensor) -> torch.Tensor:
     """What each element may deviate, for standard normal operands."""
     absolute = _SUM_ERROR * max(problem.k, 1)
     if problem.dtype == "tf32":
