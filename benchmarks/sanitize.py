@@ -3,8 +3,8 @@
     python -P benchmarks/sanitize.py --out sanitize.json
 
 The problems are the first of `benchmarks/correctness.py --small`, which are computed once without the tool, so that
-all is compiled. Only the kernels of the family are looked at, not those that check them. PyTorch's caching of memory is
-off, for in memory that it keeps every address is a good one. All run at once, each within a limit. On some systems that
+all is compiled. Only the kernels of the family are looked at, not those that check them. For memcheck PyTorch's caching
+of memory is off, for in memory that it keeps every address is a good one. All run at once, each within a limit. On some systems that
 stand between a container and its GPU (gVisor) the tool says that the device is not supported: then this says so too.
 """
 
@@ -30,6 +30,7 @@ from tilewright.kernels.families import FAMILIES, family
 from tilewright.kernels.operands import current_device
 
 TOOLS: Final = ("memcheck", "racecheck")
+OPTIONS: Final = {"racecheck": ("--racecheck-memcheck=no", "--racecheck-report=all")}
 SUMMARY: Final = re.compile(r"(ERROR SUMMARY|RACECHECK SUMMARY): (.*)")
 CLEAN: Final = re.compile(r"\b0 (errors|hazards displayed)\b")
 UNSUPPORTED: Final = "Device not supported"
@@ -83,8 +84,8 @@ def compiled(name: str, asked: argparse.Namespace) -> None:
 def verdict(job: tuple[str, str, Sequence[str]], asked: argparse.Namespace) -> Verdict:
     name, tool, kernels = job
     filters = [f"--kernel-name=kns={kernel}" for kernel in kernels]
-    command = [program(), f"--tool={tool}", *filters, *checking(name, asked, os.devnull)]
-    environment = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+    command = [program(), f"--tool={tool}", *OPTIONS.get(tool, ()), *filters, *checking(name, asked, os.devnull)]
+    environment = {**os.environ, **({"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"} if tool == "memcheck" else {})}
     started = time.monotonic()
     try:
         run = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=asked.limit)
