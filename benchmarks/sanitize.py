@@ -4,8 +4,9 @@
 
 The problems are the first of `benchmarks/correctness.py --small`, which are computed once without the tool, so that
 all is compiled. Only the kernels of the family are looked at, not those that check them. For memcheck PyTorch's caching
-of memory is off, for in memory that it keeps every address is a good one. All run at once, each within a limit. On some systems that
-stand between a container and its GPU (gVisor) the tool says that the device is not supported: then this says so too.
+of memory is off, for in memory that it keeps every address is a good one. All run at once, each within a limit. On some
+systems that stand between a container and its GPU (gVisor) the tool says that the device is not supported: then this
+says so too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from tilewright.kernels.families import FAMILIES, family
 from tilewright.kernels.operands import current_device
 
 TOOLS: Final = ("memcheck", "racecheck")
-OPTIONS: Final = {"racecheck": ("--racecheck-memcheck=no", "--racecheck-report=all")}
+OPTIONS: Final = {"racecheck": ("--racecheck-report=all",)}
 SUMMARY: Final = re.compile(r"(ERROR SUMMARY|RACECHECK SUMMARY): (.*)")
 CLEAN: Final = re.compile(r"\b0 (errors|hazards displayed)\b")
 UNSUPPORTED: Final = "Device not supported"

@@ -211,5 +211,5 @@ def test_only_what_gives_the_same_bits_in_every_run(memory: Store) -> None:
 
 def test_a_problem_without_a_deterministic_result_says_how_to_get_one(memory: Store) -> None:
     memory.add(measured(CUBLAS, 90.0))
-    with pytest.raises(NotStoredError, match="no deterministic result .* --deterministic`"):
+    with pytest.raises(NotStoredError, match=r"no deterministic result .* --deterministic`"):
         best(memory, PROBLEM, deterministic=True)
