@@ -53,16 +53,16 @@ def of_layer(tokens: int, n: int, k: int, *, layout: str, dtype: str) -> Problem
 
 
 def shapes(asked: argparse.Namespace) -> dict[Problem, str]:
-    """Problem -> its class; of each class, layout and dtype the same number, of different weights first."""
-    found: dict[Problem, str] = {}
+    """Problem -> its class; of each class, layout and dtype the same number, of different weights first. They stand in
+    turn, so that a budget that ends early has seen something of all."""
+    groups = []
     for layout in asked.layouts:
         for dtype in asked.dtypes:
             classes = TOKENS if layout == "nt" else BACKWARD
             for kind in [one for one in classes if one in asked.classes]:
                 chance = random.Random(f"{asked.seed}:{layout}:{dtype}:{kind}")
-                for problem in drawn(chance, classes[kind], layout, dtype, asked.count):
-                    found[problem] = kind
-    return found
+                groups.append([(one, kind) for one in drawn(chance, classes[kind], layout, dtype, asked.count)])
+    return dict(one for turn in itertools.zip_longest(*groups) for one in turn if one is not None)
 
 
 def drawn(chance: random.Random, tokens: Sequence[int], layout: str, dtype: str, count: int) -> Iterator[Problem]:

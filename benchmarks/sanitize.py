@@ -34,6 +34,7 @@ TOOLS: Final = ("memcheck", "racecheck")
 OPTIONS: Final = {"racecheck": ("--racecheck-report=all",)}
 SUMMARY: Final = re.compile(r"(ERROR SUMMARY|RACECHECK SUMMARY): (.*)")
 CLEAN: Final = re.compile(r"\b0 (errors|hazards displayed)\b")
+BROKEN: Final = "Internal Sanitizer Error"
 UNSUPPORTED: Final = "Device not supported"
 PLACES: Final = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
 LAST: Final = 3000  # characters of output that are kept when it is not clean
@@ -41,7 +42,7 @@ LAST: Final = 3000  # characters of output that are kept when it is not clean
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a tool ended on a family: `clean`, `errors`, `not supported`, `failed` or `no end`."""
+    """How a tool ended on a family: `clean`, `errors`, `not supported`, `the tool failed`, `failed` or `no end`."""
 
     family: str
     tool: str
@@ -97,6 +98,8 @@ def verdict(job: tuple[str, str, Sequence[str]], asked: argparse.Namespace) -> V
     summary = said[-1][1] if said else ""
     if UNSUPPORTED in output:
         return Verdict(name, tool, "not supported", "this system hides the device from the tool", seconds)
+    if BROKEN in output:
+        return Verdict(name, tool, "the tool failed", summary, seconds, output[:LAST])
     if summary and CLEAN.search(summary) and run.returncode == 0:
         return Verdict(name, tool, "clean", summary, seconds)
     return Verdict(name, tool, "errors" if summary else "failed", summary, seconds, output[-LAST:])

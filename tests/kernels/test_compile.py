@@ -79,7 +79,7 @@ def deviation(built: Built, device: Device) -> str:
     limit = next(one for one in FAMILIES[config.family].constraints if one.name == "shared_memory")
     predicted, compiled = limit.amount(problem, device, config), built.resources.shared_memory_bytes
     tile = result_bytes(problem, config)
-    if config.family in ("split_k", "even_shares"):
+    if "split" in config:
         tile = 4 * config.number("block_m") * config.number("block_n")
     if predicted == compiled or predicted < compiled <= tile:
         return ""
@@ -102,7 +102,7 @@ def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
 def test_an_epilogue_compiles_without_spills_and_within_the_predicted_memory(name: str) -> None:
     family, device = FAMILIES[name], nominal("sm90")
     limit = next(one for one in family.constraints if one.name == "shared_memory")
-    m = 64 if name in ("split_k", "even_shares") else 4096
+    m = 64 if name == "split_k" else 4096
     for epilogue in ("bias+gelu", "scale+bias+silu+residual"):
         problem = Problem(m, 4096, 4096, epilogue=epilogue)
         config = next(one for one in family.defaults(problem, device) if one in family.space(problem, device))
