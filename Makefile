@@ -9,7 +9,7 @@ LINK := .venv/link
 TYPED := __init__.py kernels tuner cli tests $(wildcard benchmarks examples)
 OTHER_TRITON := .venv/other-triton
 
-.PHONY: tune test test-all test-gpu lint types unit docs schema results search-results clean
+.PHONY: tune test test-all test-gpu proofs lint types unit docs schema results search-results clean
 
 tune: .venv/tune.stamp
 	$(BIN)/tilewright tune --db results/tilewright.db
@@ -21,6 +21,11 @@ test-all: test
 
 test-gpu: .venv/test.stamp
 	$(BIN)/pytest -m gpu
+
+# Thousands of random problems for each family on the GPU, and compute-sanitizer over some: three minutes.
+proofs: .venv/test.stamp
+	$(BIN)/python -P benchmarks/correctness.py --out correctness.json
+	$(BIN)/python -P benchmarks/sanitize.py --out sanitize.json
 
 lint: .venv/test.stamp
 	$(BIN)/ruff check

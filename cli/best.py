@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--exact", is_flag=True, help="No answer from a near problem.")
 @click.option("--runners-up", type=click.IntRange(0), default=5, show_default=True, help="How many to show.")
 @click.option("--regime", metavar="NAME", help="Only what was measured so: interleaved, burst, sustained.")
+@click.option("--deterministic", is_flag=True, help="Only what gives the same bits in every run.")
 @db_option
 @json_option
 def best(*, problems: tuple[Problem, ...], regime: str | None, exact: bool, db: str, as_json: bool, **how: Any) -> None:
@@ -28,7 +29,8 @@ def best(*, problems: tuple[Problem, ...], regime: str | None, exact: bool, db: 
 
     The ratio is against cuBLAS, paired round by round: 1.03 is 3% faster. `roofline` is how near a config comes to what
     the device's measured rates allow. A problem that was never measured is answered by the nearest one that was. With
-    no problem named, every stored one is shown.
+    no problem named, every stored one is shown. With --deterministic no library is: of cuBLAS the same bits are
+    promised only while one stream is active.
 
     \b
     Examples:

@@ -29,6 +29,7 @@ class Wanted:
     top: int | None
     rename: dict[str, str]
     families: tuple[str, ...]
+    deterministic: bool
 
 
 def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -62,6 +63,7 @@ def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
 @click.option("--top", type=click.IntRange(1), help="Only so many of the fastest configs a problem.")
 @click.option("--rename", multiple=True, callback=renaming, help="For triton: as block_m=BLOCK_SIZE_M.")
 @click.option("--family", "families", multiple=True, help="For table: one of your own, as package.module:NAME.")
+@click.option("--deterministic", is_flag=True, help="For table and triton: only what gives the same bits in every run.")
 @db_option
 def export(
     *,
@@ -72,6 +74,7 @@ def export(
     top: int | None,
     rename: dict[str, str],
     families: tuple[str, ...],
+    deterministic: bool,
     db: str,
 ) -> None:
     """Write results for others: all problems, or those that are named.
@@ -89,8 +92,12 @@ def export(
     from ..tuner.export import write_atomically
     from ..tuner.store import open_store
 
+    if deterministic and form in ("pack", "csv"):
+        raise click.UsageError(
+            f"--deterministic is for a table and a Triton module: a {form} holds all that was measured"
+        )
     with open_store(db, readonly=True) as store:
-        text = FORMS[form](store, Wanted(problems, device, top, rename, families))
+        text = FORMS[form](store, Wanted(problems, device, top, rename, families, deterministic))
     if output is None and form != "table":
         click.echo(text, nl=False)
         return
@@ -127,7 +134,9 @@ def _table(store: Store, wanted: Wanted) -> str:
     from ..tuner.export import table_of, write_table
 
     known = {**FAMILIES, **{name: family(name) for name in wanted.families}}
-    return write_table(table_of(store, wanted.device, wanted.problems, top=wanted.top or RANKED, families=known))
+    top, deterministic = wanted.top or RANKED, wanted.deterministic
+    found = table_of(store, wanted.device, wanted.problems, top=top, families=known, deterministic=deterministic)
+    return write_table(found)
 
 
 def _triton(store: Store, wanted: Wanted) -> str:
@@ -135,7 +144,10 @@ def _triton(store: Store, wanted: Wanted) -> str:
     from ..tuner.store.triton_module import triton_module
 
     device = wanted.device or only_device(store)
-    answers = best_of_all(store, wanted.problems, device=device, runners_up=(wanted.top or RANKED) - 1)
+    runners_up = (wanted.top or RANKED) - 1
+    answers = best_of_all(
+        store, wanted.problems, device=device, runners_up=runners_up, deterministic=wanted.deterministic
+    )
     return triton_module(answers, wanted.rename)
 
 

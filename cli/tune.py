@@ -46,6 +46,7 @@ class Duration(click.ParamType[float]):
 @click.option("--device", metavar="NAME", help="gpu, gpu:1, cpu or replay:FILE.  [default: gpu]")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")
+@click.option("--deterministic", is_flag=True, help="Only what gives the same bits in every run; no library wins.")
 @click.option("--retry-bad", is_flag=True, help="Also what was wrong, crashed or hung here on any problem.")
 @regime_option
 @db_option

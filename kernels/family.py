@@ -58,6 +58,8 @@ class Family:
             An implementer must not synchronize, and must write every element of D and nothing else.
         sources: the files that decide what is computed; their hash is part of a result's environment.
         runs_on: "gpu" or "cpu".
+        deterministic: (problem, config) -> whether the same input gives the same bits in every run, whatever else the
+            device does meanwhile. What does not say so is held for one that may not.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Family:
     bind: Callable[[Call, Config], Launch]
     sources: tuple[Path, ...]
     runs_on: str = "gpu"
+    deterministic: Callable[[Problem, Config], bool] = lambda problem, config: False
 
     @property
     def is_library(self) -> bool:

@@ -15,6 +15,20 @@ BATCH_SIZES: Final = (1, 16, 4096)
 
 
 @dataclass(frozen=True, slots=True)
+class Latent:
+    """Attention whose queries, keys and values pass through few numbers a token, as DeepSeek's (MLA).
+
+    Attributes:
+        q_rank, kv_rank: of the numbers that queries, and keys with values, are made of; q_lora_rank, kv_lora_rank.
+        rope_dim: of each head's query, and of the one key that all heads share, that know the position.
+    """
+
+    q_rank: int
+    kv_rank: int
+    rope_dim: int
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """The extents of a decoder-only transformer, under the names that its published config.json has for them.
 
@@ -24,6 +38,9 @@ class Model:
         heads, kv_heads, head_dim: of the attention; head_dim is hidden_size / heads where config.json has none.
         vocab_size: rows of the output layer.
         experts, experts_per_token: of a mixture; 1 and 1 for a dense model.
+        shared_experts: of a mixture, those that every token passes, as one layer of so many times the size.
+        dense_size: intermediate_size of the first blocks, where a mixture has dense ones.
+        latent: how the attention is narrowed; None where it is not.
     """
 
     source: str
@@ -35,6 +52,9 @@ class Model:
     vocab_size: int
     experts: int = 1
     experts_per_token: int = 1
+    shared_experts: int = 0
+    dense_size: int = 0
+    latent: Latent | None = None
 
 
 MODELS: Final = MappingProxyType(
@@ -49,6 +69,9 @@ MODELS: Final = MappingProxyType(
         "qwen3-8b": Model("Qwen/Qwen3-8B", 4096, 12288, 32, 8, 128, 151936),
         "qwen3-32b": Model("Qwen/Qwen3-32B", 5120, 25600, 64, 8, 128, 151936),
         "qwen3-30b-a3b": Model("Qwen/Qwen3-30B-A3B", 2048, 768, 32, 4, 128, 151936, 128, 8),
+        "deepseek-v3": Model(
+            "deepseek-ai/DeepSeek-V3", 7168, 2048, 128, 128, 128, 129280, 256, 8, 1, 18432, Latent(1536, 512, 64)
+        ),
     }
 )
 
@@ -75,13 +98,29 @@ def layers_of(model: Model) -> tuple[Layer, ...]:
     The router of a mixture is left out: its n is the number of experts.
     """
     routed = model.experts > 1
-    attention = model.heads * model.head_dim
+    hidden, size = model.hidden_size, model.intermediate_size
+    layers = [
+        *_attention(model),
+        Layer("gate_up", 2 * size, hidden, routed),
+        Layer("down", hidden, size, routed),
+    ]
+    if model.shared_experts:
+        shared = model.shared_experts * size
+        layers += [Layer("shared_gate_up", 2 * shared, hidden), Layer("shared_down", hidden, shared)]
+    if model.dense_size:
+        layers += [Layer("dense_gate_up", 2 * model.dense_size, hidden), Layer("dense_down", hidden, model.dense_size)]
+    return (*layers, Layer("lm_head", model.vocab_size, hidden))
+
+
+def _attention(model: Model) -> tuple[Layer, ...]:
+    hidden, width, latent = model.hidden_size, model.heads * model.head_dim, model.latent
+    if latent is None:
+        return Layer("qkv", width + 2 * model.kv_heads * model.head_dim, hidden), Layer("o", hidden, width)
     return (
-        Layer("qkv", attention + 2 * model.kv_heads * model.head_dim, model.hidden_size),
-        Layer("o", model.hidden_size, attention),
-        Layer("gate_up", 2 * model.intermediate_size, model.hidden_size, routed),
-        Layer("down", model.hidden_size, model.intermediate_size, routed),
-        Layer("lm_head", model.vocab_size, model.hidden_size),
+        Layer("qkv_a", latent.q_rank + latent.kv_rank + latent.rope_dim, hidden),
+        Layer("q_b", width + model.heads * latent.rope_dim, latent.q_rank),
+        Layer("kv_b", 2 * width, latent.kv_rank),
+        Layer("o", hidden, width),
     )
 
 

@@ -50,6 +50,12 @@ def test_a_table_ranks_the_configs_of_each_problem_with_the_library_among_them(s
     assert list(table_of(store, DEVICE.name, [DECODE]).winners) == [DECODE]
 
 
+def test_a_deterministic_table_has_no_library(store: Store) -> None:
+    table = table_of(store, deterministic=True)
+    assert [one.config for one in table.winners[PROBLEM]] == [GOOD[128], GOOD[64], GOOD[32]]
+    assert [one.config for one in table.winners[DECODE]] == [SMALL]
+
+
 def test_a_table_is_read_as_it_was_written(store: Store) -> None:
     store.add(measured(SMALLER, 25.0, problem=DECODE, reference_us=(26.0,)))  # too few readings for an interval
     table = table_of(store)

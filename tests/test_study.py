@@ -21,7 +21,7 @@ from tilewright.kernels.problem import Problem
 from tilewright.tests import recorded
 from tilewright.tests.recorded import LIBRARY, OTHER, PROBLEM
 from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
-from tilewright.tuner.landscape import read_landscape
+from tilewright.tuner.landscape import Landscape, Reading, read_landscape, write_landscape
 from tilewright.tuner.plan import PlanProgress, run_plan
 from tilewright.tuner.recording import record_landscapes
 from tilewright.tuner.store import Store, TrialQuery, open_store
@@ -96,6 +96,18 @@ def test_a_finished_study_measures_nothing(meter: Watched, store: Store) -> None
     before = len(meter.submitted)
     study(meter, store)
     assert len(meter.submitted) == before
+
+
+def test_a_study_may_try_only_what_gives_the_same_bits(tmp_path: Path, store: Store) -> None:
+    """A family that is not known promises nothing."""
+    readings = dict(recorded.landscape(PROBLEM).readings)
+    unknown = {Config.of("somebody.elses:FAMILY", block_m=m): Reading(10.0) for m in (1, 2, 3)}
+    path = tmp_path / f"{PROBLEM.key}.csv.gz"
+    write_landscape(path, Landscape.of(PROBLEM.key, {**readings, **unknown}))
+    everything = replace(OPTIONS, effort=EFFORTS["exhaustive"], sampler="exhaustive", deterministic=True)
+    Study(PROBLEM, open_replay([path]), store, everything).advance(1000, None, lambda progress: None)
+    assert {trial.config.family for trial in store.trials()} == {"tiled", "cublas"}
+    assert len(store.trials()) == 97
 
 
 def test_failures_are_kept_with_their_reason(meter: Watched, store: Store) -> None:

@@ -34,6 +34,7 @@ class TuneOptions:
         jobs: compiling processes; 0 means one less than there are cores.
         regime: how busy the device is kept when it is read; a name in `REGIMES`.
         retry_bad: tries configs again that were wrong, crashed or hung, on these problems or on others.
+        deterministic: tries, and answers with, only configs that compute the same bits in every run.
     """
 
     effort: str = "standard"
@@ -45,6 +46,7 @@ class TuneOptions:
     jobs: int = 0
     regime: str = DEFAULT_REGIME
     retry_bad: bool = False
+    deterministic: bool = False
 
     def study(self) -> StudyOptions:
         """The same for a study.
@@ -65,7 +67,7 @@ class TuneOptions:
         if self.trials is not None:
             effort = replace(effort, trials=self.trials)
         shared = self.trials is None and self.effort != "exhaustive"
-        return StudyOptions(effort, sampler, self.seed, self.seconds, shared, self.retry_bad)
+        return StudyOptions(effort, sampler, self.seed, self.seconds, shared, self.retry_bad, self.deterministic)
 
     def meter(self) -> MeterOptions:
         """The same for a meter."""
@@ -115,10 +117,20 @@ def tune_with(
         run_plan(problems, meter, store, options=options, watch=watch)
         known_ceilings(meter, store)
         read = store.by_protocol(meter.protocol)
-        return [best_of(read, problem, device=meter.device.name, near=False) for problem in problems]
+        return [
+            best_of(read, problem, device=meter.device.name, near=False, deterministic=options.deterministic)
+            for problem in problems
+        ]
 
 
-def best(problem: Problem, *, db: str | Path, device: str | None = None, runners_up: int = 5) -> Answer:
+def best(
+    problem: Problem,
+    *,
+    db: str | Path,
+    device: str | None = None,
+    runners_up: int = 5,
+    deterministic: bool = False,
+) -> Answer:
     """The fastest known config of a problem, with its runners-up and where that answer comes from.
 
     Args:
@@ -126,12 +138,13 @@ def best(problem: Problem, *, db: str | Path, device: str | None = None, runners
         db: the store: a path (SQLite) or a URL; it is only read.
         device: by name; None means the one on which the problem was measured last.
         runners_up: at most so many.
+        deterministic: whether only configs answer that compute the same bits in every run.
 
     Raises:
         StoreError: the store cannot be read, or nothing in it answers.
     """
     with open_store(db, readonly=True) as store:
-        return best_of(store, problem, device=device, runners_up=runners_up)
+        return best_of(store, problem, device=device, runners_up=runners_up, deterministic=deterministic)
 
 
 __all__ = ["Answer", "Config", "Problem", "TuneOptions", "best", "tune", "tune_with"]

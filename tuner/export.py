@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..kernels.dispatch.table import FORMAT, VERSION, Standing, Table
-from ..kernels.families import FAMILIES
+from ..kernels.families import FAMILIES, is_deterministic
 from ..kernels.family import Family
 from ..kernels.problem import Problem
 from ..kernels.stale import Today
@@ -30,6 +30,7 @@ def table_of(
     top: int = 3,
     today: Today = None,
     families: Mapping[str, Family] = FAMILIES,
+    deterministic: bool = False,
 ) -> Table:
     """The table of what a store holds of a device.
 
@@ -40,14 +41,16 @@ def table_of(
         top: ranked configs a problem, at most; the best library is in it whatever its rank.
         today: today's environment; stale results are left out. Without it none is known to be stale.
         families: that are known by their names; results of others are left out.
+        deterministic: whether only configs are in it that compute the same bits in every run; the libraries may not.
 
     Raises:
         StoreError: nothing is stored of that device, or of several and none is named.
     """
     name = device or only_device(store)
+    only = is_deterministic if deterministic else None
     winners: dict[Problem, tuple[Ranked, ...]] = {}
     for problem in sorted(problems or store.problems()):
-        ranked = ranking(store, problem, name, count=max(_SEEN, top), today=today)
+        ranked = ranking(store, problem, name, count=max(_SEEN, top), today=today, only=only)
         if row := _row([one for one in ranked if not one.stale and _is_valid(one, families)], top):
             winners[problem] = row
     if not winners:

@@ -6,11 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
 from ..kernels.config import Config
+from ..kernels.families import is_deterministic
 from ..kernels.problem import Problem
+from ..kernels.space import ConfigSpace
 from .evaluate import Meter, RaceLimit
 from .remembered import BAD, bad_elsewhere
 from .search import Search
@@ -58,6 +61,7 @@ class StudyOptions:
         seconds: at most so long for all problems of a plan, races not counted; None means no limit.
         shared: whether a plan may move trials from one problem to another where they pay more.
         retry_bad: whether configs are tried again that were wrong, crashed or hung, on this problem or on another one.
+        deterministic: whether only configs are tried that compute the same bits in every run.
     """
 
     effort: Effort
@@ -66,6 +70,7 @@ class StudyOptions:
     seconds: float | None = None
     shared: bool = False
     retry_bad: bool = False
+    deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,9 @@ class Study:
         self._trials: dict[Config, Trial] = {}
         self._defaults = meter.defaults(problem)
         self._space = meter.space(problem)
+        if options.deterministic:
+            self._space = ConfigSpace(self._space.axes, filter(partial(is_deterministic, problem), self._space))
+            self._defaults = tuple(config for config in self._defaults if config in self._space)
         first = (*self._defaults, *first)
         self._search = Search(self._space, sampler=options.sampler, seed=options.seed, first=first)
         self._costs: list[float] = []

@@ -61,6 +61,14 @@ def family(name: str) -> Family:
     return found
 
 
+def is_deterministic(problem: Problem, config: Config) -> bool:
+    """Whether a config computes the same bits in every run, as its family says; False of a family that is not known."""
+    try:
+        return family(config.family).deterministic(problem, config)
+    except ValueError:
+        return False
+
+
 def space(problem: Problem, device: Device, names: tuple[str, ...] = ()) -> ConfigSpace:
     """The valid configs of the named families (all by default) for a problem on a device: one space to search."""
     chosen = [family(name) for name in names] if names else list(FAMILIES.values())

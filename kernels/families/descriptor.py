@@ -246,4 +246,5 @@ FAMILY = Family(
     refuses=lambda call, config: tma.refuses(call, config) or fused.refuses(call),
     bind=bind,
     sources=(Path(__file__), Path(tiles.__file__), Path(fused.__file__)),
+    deterministic=lambda problem, config: True,
 )

@@ -272,4 +272,5 @@ FAMILY = Family(
     refuses=tma_limits.refuses,
     bind=bind,
     sources=tuple(Path(file) for file in (__file__, heights.__file__, warp_groups.__file__, tiles.__file__)),
+    deterministic=lambda problem, config: True,
 )

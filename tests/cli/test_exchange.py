@@ -113,6 +113,14 @@ def test_the_table_for_dispatch(run: Run, stocked: str, tmp_path: Path) -> None:
     }
 
 
+def test_only_what_is_deterministic(run: Run, stocked: str) -> None:
+    shown = run("export", "--db", stocked, "--format", "triton", "--deterministic")
+    assert 'triton.Config({"BLOCK_M": 128, "BLOCK_N": 256})' in shown.out
+    assert "cublas" not in shown.out
+    refused = run("export", "--db", stocked, "--deterministic")
+    assert "--deterministic is for a table and a Triton module: a pack holds all that was measured" in refused.error
+
+
 def test_the_triton_module(run: Run, stocked: str) -> None:
     shown = run("export", "--db", stocked, "--format", "triton", "--rename", "block_m=BM")
     assert 'triton.Config({"BM": 128, "BLOCK_N": 256})' in shown.out

@@ -51,6 +51,11 @@ def test_fewer_runners_up_on_demand(run: Run, stocked: str) -> None:
     assert len(answer["runners_up"]) == 1
 
 
+def test_no_library_answers_for_the_same_bits(run: Run, stocked: str) -> None:
+    (answer,) = asked(run, "best", "512x4096x4096", "--deterministic", "--db", stocked)
+    assert [one["config"]["family"] for one in (answer["winner"], *answer["runners_up"])] == ["tiled", "tiled"]
+
+
 def test_a_near_problem_answers_and_says_so(run: Run, stocked: str) -> None:
     assert f"near: {PROBLEM}" in run("best", "640", "4096", "4096", "--db", stocked).out
     error = run("best", "640", "4096", "4096", "--exact", "--db", stocked).error

@@ -83,6 +83,27 @@ def _wrong_rarely(call: Call, config: Config) -> Launch:
     return launch
 
 
+def _writes_beside(call: Call, config: Config) -> Launch:
+    """The element behind D's last one; right for all else."""
+    last = sum((extent - 1) * stride for extent, stride in zip(call.d.shape, call.d.stride(), strict=True))
+
+    def launch() -> None:
+        call.d.copy_(torch.mm(call.a.float(), call.b.float()))
+        call.d.as_strided((1,), (1,), call.d.storage_offset() + last + 1).zero_()
+
+    return launch
+
+
+def _other_every_time(call: Call, config: Config) -> Launch:
+    """By one unit in the last place or two, as a sum whose order changes."""
+
+    def launch() -> None:
+        noise = torch.rand((), device=call.d.device)
+        call.d.copy_(torch.mm(call.a.float(), call.b.float()) * (1 + noise * torch.finfo(call.d.dtype).eps))
+
+    return launch
+
+
 def _too_large(call: Call, config: Config) -> Launch:
     scratch = torch.empty(2 * call.device.memory_bytes, dtype=torch.int8, device=call.d.device)
 
@@ -111,4 +132,6 @@ ILLEGAL_ADDRESS = _family("ILLEGAL_ADDRESS", _illegal_address)
 MISALIGNED = _family("MISALIGNED", _misaligned)
 WRONG_WHEN_RAGGED = _family("WRONG_WHEN_RAGGED", _wrong_when_ragged)
 WRONG_RARELY = _family("WRONG_RARELY", _wrong_rarely)
+WRITES_BESIDE = _family("WRITES_BESIDE", _writes_beside)
+OTHER_EVERY_TIME = _family("OTHER_EVERY_TIME", _other_every_time)
 TOO_LARGE = _family("TOO_LARGE", _too_large)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tilewright.kernels.models import BATCH_SIZES, MODELS, Model, layers_of, problems_of
+from tilewright.kernels.models import BATCH_SIZES, MODELS, Layer, Model, layers_of, problems_of
 from tilewright.kernels.problem import Problem
 
 # Parameters, embedding included, as the models' cards give them, in billions.
@@ -19,7 +19,10 @@ PARAMETERS = {
     "qwen3-8b": (36, 8.19),
     "qwen3-32b": (64, 32.8),
     "qwen3-30b-a3b": (48, 30.5),
+    "deepseek-v3": (61, 671.0),
 }
+DENSE_BLOCKS = {"deepseek-v3": 3}  # before those with experts
+EVERYWHERE = ("qkv", "qkv_a", "q_b", "kv_b", "o")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -28,7 +31,16 @@ def test_the_layers_hold_the_parameters_that_the_model_is_known_to_have(name: st
     model = MODELS[name]
     blocks, billions = PARAMETERS[name]
     *block, lm_head = layers_of(model)
-    in_blocks = blocks * sum(layer.n * layer.k * (model.experts if layer.routed else 1) for layer in block)
+    dense = DENSE_BLOCKS.get(name, 0)
+
+    def times(layer: Layer) -> int:
+        if layer.name in EVERYWHERE:
+            return blocks
+        if layer.name.startswith("dense"):
+            return dense
+        return (blocks - dense) * (model.experts if layer.routed else 1)
+
+    in_blocks = sum(layer.n * layer.k * times(layer) for layer in block)
     embedding_and_head = 2 * lm_head.n * lm_head.k
     assert (in_blocks + embedding_and_head) / 1e9 == pytest.approx(billions, rel=0.005)
 
@@ -74,4 +86,13 @@ def test_attention_may_be_wider_than_the_model() -> None:
         ("gate_up", 256, 64),
         ("down", 64, 128),
         ("lm_head", 100, 64),
+    ]
+
+
+def test_latent_attention_is_four_layers() -> None:
+    assert [(layer.name, layer.n, layer.k) for layer in layers_of(MODELS["deepseek-v3"])][:4] == [
+        ("qkv_a", 2112, 7168),
+        ("q_b", 24576, 1536),
+        ("kv_b", 32768, 512),
+        ("o", 7168, 16384),
     ]

@@ -20,6 +20,7 @@ def test_a_line_a_trial() -> None:
     assert float(rows[0]["tflops"]) == good.problem.flops / 100e-6 / 1e12
     assert rows[0]["speed"] == "1.1"
     assert rows[0]["axes"].startswith('{"block_k":64,"block_m":128,')
+    assert rows[0]["deterministic"] == "1"
     assert rows[0]["started_at"] == "2026-01-31T12:00:00.000000Z"
     assert (rows[0]["registers"], rows[0]["compile_seconds"]) == ("168", "0.25")
     assert (rows[1]["median_us"], rows[1]["tflops"], rows[1]["registers"], rows[1]["protocol"]) == ("", "", "", "")

@@ -194,3 +194,22 @@ def test_the_only_device(memory: Store) -> None:
     memory.add(measured(tiled(1), device=OTHER_DEVICE))
     with pytest.raises(StoreError, match=r"results of Another, NVIDIA H100 \(nominal\): name one"):
         only_device(memory)
+
+
+def test_only_what_gives_the_same_bits_in_every_run(memory: Store) -> None:
+    """The library is the fastest and promises less; of a family that is not known nothing is known."""
+    unknown = Config.of("somebody.elses:FAMILY", block_m=1)
+    memory.add_all([measured(tiled(one), 101.0 + one) for one in range(12)])
+    memory.add_all([measured(CUBLAS, 90.0), measured(unknown, 91.0)])
+    memory.add_race(race({CUBLAS: around(100.0), unknown: around(101.0), tiled(3): around(102.0)}, minute=1))
+    assert best(memory, PROBLEM).winner.config == CUBLAS
+    found = best(memory, PROBLEM, deterministic=True, runners_up=2)
+    assert configs(found) == [tiled(3), tiled(0), tiled(1)]
+    assert (found.winner.raced, found.winner.reference) == (True, CUBLAS)
+    assert best_of_all(memory, deterministic=True)[0].winner.config == tiled(3)
+
+
+def test_a_problem_without_a_deterministic_result_says_how_to_get_one(memory: Store) -> None:
+    memory.add(measured(CUBLAS, 90.0))
+    with pytest.raises(NotStoredError, match=r"no deterministic result .* --deterministic`"):
+        best(memory, PROBLEM, deterministic=True)

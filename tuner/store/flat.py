@@ -7,12 +7,14 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ...kernels.families import is_deterministic
 from ..trial import Resources, Trial
 from .codec import axes_text
 from .pack import instant_text
 
 COLUMNS: Final = (
-    *("m", "n", "k", "dtype", "layout", "out_dtype", "epilogue", "device", "arch", "family", "axes", "outcome"),
+    *("m", "n", "k", "dtype", "layout", "out_dtype", "epilogue", "device", "arch", "family", "axes", "deterministic"),
+    "outcome",
     *("median_us", "tflops", "speed", "protocol", "started_at"),
     *("registers", "spill_bytes", "shared_memory_bytes", "compile_seconds"),
     *("triton", "torch", "cuda", "driver", "python", "kernel_hash", "commit", "reason"),
@@ -32,7 +34,8 @@ def _row(trial: Trial) -> Sequence[object]:
     problem, made, median_us = trial.problem, trial.environment, trial.median_us
     return (
         *(*problem.shape, problem.dtype, problem.layout, problem.out_dtype, problem.epilogue),
-        *(trial.device.name, trial.device.arch, trial.config.family, axes_text(trial.config), trial.outcome.value),
+        *(trial.device.name, trial.device.arch, trial.config.family, axes_text(trial.config)),
+        *(int(is_deterministic(problem, trial.config)), trial.outcome.value),
         *(median_us, None if median_us is None else problem.flops / median_us / 1e6),
         *((trial.measurement.speed, trial.measurement.protocol) if trial.measurement else (None, None)),
         instant_text(trial.started_at),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from ...kernels.config import Config
 from ...kernels.problem import Problem
 from ...kernels.stale import Today
 from ..trial import Outcome, Race, Trial
@@ -57,6 +58,7 @@ def best(
     environment: Today = None,
     near: bool = True,
     runners_up: int = 5,
+    deterministic: bool = False,
 ) -> Answer:
     """The best config for `problem`.
 
@@ -69,25 +71,39 @@ def best(
         environment: today's, one or one a family; without it nothing is known to be stale.
         near: whether another problem may answer.
         runners_up: at most so many after the winner.
+        deterministic: whether only configs answer that compute the same bits in every run.
 
     Raises:
         NotStoredError: there is no result for it, or for anything near.
     """
+    only = _deterministic() if deterministic else None
     for candidate in _candidates(store, problem, near):
         where = device or latest_device(store, candidate)
-        found = ranking(store, candidate, where, count=1 + runners_up, today=environment) if where else []
+        found = ranking(store, candidate, where, count=1 + runners_up, today=environment, only=only) if where else []
         if found:
             first, *rest = found if candidate == problem else [_as_near(result) for result in found]
             return Answer(problem, first, tuple(rest))
     on = f" on {device}" if device else ""
+    what, how = ("deterministic result", " --deterministic") if deterministic else ("result", "")
     raise NotStoredError(
-        f"{store.name} has no result for {problem}{on}{' or near it' if near else ''}: tune it first, with "
-        f"`tilewright tune {problem.m}x{problem.n}x{problem.k} {problem.options}`"
+        f"{store.name} has no {what} for {problem}{on}{' or near it' if near else ''}: tune it first, with "
+        f"`tilewright tune {problem.m}x{problem.n}x{problem.k} {problem.options}{how}`"
     )
 
 
+def _deterministic() -> Callable[[Problem, Config], bool]:
+    from ...kernels.families import is_deterministic  # here: it loads Triton, and most questions do without
+
+    return is_deterministic
+
+
 def best_of_all(
-    store: Store, problems: Sequence[Problem] = (), *, device: str | None = None, runners_up: int = 5
+    store: Store,
+    problems: Sequence[Problem] = (),
+    *,
+    device: str | None = None,
+    runners_up: int = 5,
+    deterministic: bool = False,
 ) -> list[Answer]:
     """The best configs for each of these problems that has results of its own; for all stored ones if none is named.
 
@@ -97,7 +113,8 @@ def best_of_all(
     answers = []
     for problem in problems or store.problems():
         with suppress(NotStoredError):
-            answers.append(best(store, problem, device=device, near=False, runners_up=runners_up))
+            found = best(store, problem, device=device, near=False, runners_up=runners_up, deterministic=deterministic)
+            answers.append(found)
     if not answers:
         raise NotStoredError(f"{store.name} has no result for what was asked: tune first, as with `tilewright tune`")
     return answers

@@ -92,6 +92,7 @@ def ranking(
     count: int,
     today: Today = None,
     among: Callable[[Environment], bool] | None = None,
+    only: Callable[[Problem, Config], bool] | None = None,
 ) -> list[Ranked]:
     """The first `count` configs for `problem` on a device by name, each with its best standing.
 
@@ -103,12 +104,15 @@ def ranking(
         count: at most so many.
         today: today's environment; without it nothing is known to be stale.
         among: which environments count; all, if not given.
+        only: which configs count; all, if not given.
     """
     environments = [one for one in store.environments(problem, device) if among is None or among(one)]
-    timed = _timed(fastest(store, problem, device, environments, count + SPARE), today)
+    timed = _timed(fastest(store, problem, device, environments, None if only else count + SPARE), today)
     raced = (one for one in _raced(store, problem, device, today) if among is None or among(one[1].environment))
     standings: dict[Config, tuple[_Rank, Ranked]] = {}
     for rank, result in itertools.chain(raced, timed):
+        if only is not None and not only(problem, result.config):
+            continue
         if result.config not in standings or rank < standings[result.config][0]:
             standings[result.config] = rank, result
     ordered = sorted(standings.values(), key=lambda standing: (standing[0], str(standing[1].config)))
@@ -181,7 +185,9 @@ def _timed(trials: list[Trial], today: Today) -> Iterator[tuple[_Rank, Ranked]]:
         yield (bool(stale), RACES, False, -speed if speed else read.median_us), result
 
 
-def fastest(store: Store, problem: Problem, device: str, environments: list[Environment], count: int) -> list[Trial]:
+def fastest(
+    store: Store, problem: Problem, device: str, environments: list[Environment], count: int | None
+) -> list[Trial]:
     """The first trials of each environment, by their time and by their speed beside a library: a clock that drifts
     misjudges the first by more than a tenth, and not all have the second."""
     orders: tuple[Literal["median"], Literal["speed"]] = ("median", "speed")
