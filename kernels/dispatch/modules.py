@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .call import linear
+from .call import linear, linear_at_once
 from .direct import engine_of, settings
 from .plan import DTYPE_NAMES
+
+MISSING: Any = object()  # a bias that is no parameter: pruned, or had by a parametrization
+_dynamo = torch.compiler.is_dynamo_compiling
 
 
 class Linear(nn.Linear):
     """`torch.nn.Linear` with the same parameters and keys, by a tuned kernel where one is known to be faster."""
 
     def forward(self, input: Tensor) -> Tensor:
+        if not _dynamo():
+            own = self._parameters  # straight: `self.weight` is had in Python, for 0.3 us each time
+            weight, bias = own.get("weight"), own.get("bias", MISSING)
+            if weight is not None and bias is not MISSING:
+                found = linear_at_once(input, weight, bias)
+                if found is not None:
+                    return found
         return linear(input, self.weight, self.bias)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import torch
 
@@ -15,8 +14,11 @@ if TYPE_CHECKING:
 
 DTYPE_NAMES: Final = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
-# (A, B, D or None) -> D, or None where this memory is not aligned; A and B have the form that the plan was made for
-Serve = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor | None]
+
+class Serve(Protocol):
+    """(A, B, D or None) -> D, or None where this memory is not aligned; A and B are of the plan's form."""
+
+    def __call__(self, a: torch.Tensor, b: torch.Tensor, d: torch.Tensor | None = None, /) -> torch.Tensor | None: ...
 
 
 @dataclass(slots=True)
