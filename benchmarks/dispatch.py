@@ -11,7 +11,7 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ SET_BYTES: Final = 1 << 28  # of operands that are walked through, several times
 @triton.jit
 def plain_kernel(
     a, b, d, m, n, k, stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
     """A product as Triton's tutorial has it, for extents that its tiles divide: for what its launch takes."""
     rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
@@ -167,32 +167,31 @@ def parts(path: Path | None) -> None:
     torch.set_grad_enabled(False)
     found = {}
     for family, config in CONFIGS.items():
-        problem = LARGER.get(family, SMALL)
-        x, weight = operands(problem)
-        served_by(config, problem)
-        tilewright.linear(x, weight)
-        key = (x.shape, weight.shape)
-        way, out = direct.linear_ways[key][0], torch.empty((problem.m, problem.n), device="cuda", dtype=x.dtype)
-        stream = torch._C._cuda_getCurrentRawStream
-        of: dict[str, Callable[[], object]] = {
-            "nothing": lambda: None,
-            "both shapes, looked up": lambda: direct.linear_ways.get((x.shape, weight.shape)),
-            "the check of the form": lambda: way.fits(x, weight),
-            "the product's memory": lambda: torch._C._dynamo.guards._empty_strided_cuda(*like, x.dtype),
-            "empty_like": lambda: torch.empty_like(out),
-            "three addresses": lambda: (x.data_ptr(), weight.data_ptr(), out.data_ptr()),
-            "the stream": lambda: stream(0),
-            "served into memory that is there": lambda: way.serve(x, weight, out),
-            "served": lambda: way.serve(x, weight),
-            "tilewright.linear": lambda: tilewright.linear(x, weight),
-        }
-        like = (tuple(out.shape), out.stride())
-        if family == "library":
-            del of["served into memory that is there"]
-        found[family] = {name: statistics.median(host_us(call) for _ in range(25)) for name, call in of.items()}
-        click.echo(f"{family:17} " + ", ".join(f"{name} {taken:.2f}" for name, taken in found[family].items()))
+        timed = {name: statistics.median(host_us(call) for _ in range(25)) for name, call in parts_of(family, config)}
+        click.echo(f"{family:17} " + ", ".join(f"{name} {taken:.2f}" for name, taken in timed.items()))
+        found[family] = timed
     tilewright.use_table()
     write(path, {"parts_us": found})
+
+
+def parts_of(family: str, config: Config) -> Iterator[tuple[str, Callable[[], object]]]:
+    problem = LARGER.get(family, SMALL)
+    x, weight = operands(problem)
+    served_by(config, problem)
+    found = tilewright.linear(x, weight)
+    shapes = (x.shape, weight.shape)
+    way, like, guards = direct.linear_ways[shapes][0], (tuple(found.shape), found.stride()), torch._C._dynamo.guards
+    yield "nothing", lambda: None
+    yield "both shapes, looked up", lambda: direct.linear_ways.get((x.shape, weight.shape))
+    yield "the check of the form", lambda: way.fits(x, weight)
+    yield "the product's memory", lambda: guards._empty_strided_cuda(*like, x.dtype)
+    yield "empty_like", lambda: torch.empty_like(found)
+    yield "three addresses", lambda: (x.data_ptr(), weight.data_ptr(), found.data_ptr())
+    yield "the stream", lambda: torch._C._cuda_getCurrentRawStream(0)
+    if family != "library":
+        yield "served, without memory", lambda: way.serve(x, weight, found)
+    yield "served", lambda: way.serve(x, weight)
+    yield "tilewright.linear", lambda: tilewright.linear(x, weight)
 
 
 def assert_right(found: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
