@@ -48,11 +48,13 @@ CONFIGS: Final = {
 }
 # For a family that has no config for a problem so small; the host does the same for any size.
 LARGER: Final = {"mixed_tiles": Problem(128, 128, 128)}
+FORMS: Final = ("plain", "bias", "padded")
+PADDING: Final = 64  # elements between the rows of A
 SET_BYTES: Final = 1 << 28  # of operands that are walked through, several times the L2
 
 
-@triton.jit
-def plain_kernel(
+@triton.jit  # type: ignore[untyped-decorator]
+def plain_kernel(  # type: ignore[no-untyped-def]
     a, b, d, m, n, k, stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -95,8 +97,8 @@ def served_by(config: Config, problem: Problem) -> None:
     tilewright.use_table(Table(current_device(), {problem: (standing(config),)}), trust=True)
 
 
-def operands(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    x = torch.randn((problem.m, problem.k), device="cuda", dtype=torch.bfloat16)
+def operands(problem: Problem, padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.randn((problem.m, problem.k + padding), device="cuda", dtype=torch.bfloat16)[:, : problem.k]
     return x, torch.randn((problem.n, problem.k), device="cuda", dtype=torch.bfloat16)
 
 
@@ -180,7 +182,8 @@ def parts_of(family: str, config: Config) -> Iterator[tuple[str, Callable[[], ob
     served_by(config, problem)
     found = tilewright.linear(x, weight)
     shapes = (x.shape, weight.shape)
-    way, like, guards = direct.linear_ways[shapes][0], (tuple(found.shape), found.stride()), torch._C._dynamo.guards
+    way, like = direct.linear_ways[shapes][0], (tuple(found.shape), found.stride())
+    guards: Any = torch._C._dynamo.guards
     yield "nothing", lambda: None
     yield "both shapes, looked up", lambda: direct.linear_ways.get((x.shape, weight.shape))
     yield "the check of the form", lambda: way.fits(x, weight)
@@ -220,16 +223,19 @@ def report_host(family: str, read: dict[str, list[float]]) -> None:
 @click.option("--rounds", default=40, show_default=True)
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), default=["llama-3.1-8b"])
 @click.option("--batch", "batches", multiple=True, type=int, default=[1, 3, 4, 8, 16, 32, 64, 128, 512, 2048, 4096])
+@click.option("--form", type=click.Choice(FORMS), default="plain", show_default=True)
 @click.option("--json", "path", type=click.Path(path_type=Path))
 def race(
-    table: Path | None, trust: bool, rounds: int, models: Sequence[str], batches: Sequence[int], path: Path | None
-) -> None:
-    """Device time of tilewright.matmul against torch.mm, captured, replayed in turn over rotating operands."""
+    table: Path | None, trust: bool, rounds: int, models: Sequence[str], batches: Sequence[int], form: str,
+    path: Path | None,
+) -> None:  # fmt: skip
+    """Device time of tilewright.matmul against torch.mm, captured, replayed in turn over rotating operands; or of
+    linear with a bias against torch's; or of matmul with rows of A that lie further apart than they are long."""
     torch.set_grad_enabled(False)
     tilewright.use_table(table, trust=trust)
     like = Problem(1, 1, 1)
     problems = dict.fromkeys(problem for name in models for problem in problems_of(MODELS[name], tuple(batches), like))
-    rows = [raced(problem, rounds) for problem in problems]
+    rows = [raced(problem, rounds, form) for problem in problems]
     ratios = [row["ratio"] for row in rows]
     geomean = math.exp(statistics.fmean(map(math.log, ratios)))
     served = sum(row["origin"] != "library" for row in rows)
@@ -237,20 +243,20 @@ def race(
         f"{len(rows)} shapes, {served} by kernels: geomean {geomean:.4f}, least {min(ratios):.4f}, "
         f"below 0.99: {sum(ratio < 0.99 for ratio in ratios)}"
     )
-    write(path, {"rows": rows, "geomean": geomean})
+    write(path, {"form": form, "rows": rows, "geomean": geomean})
 
 
-def raced(problem: Problem, rounds: int) -> dict[str, Any]:
+def raced(problem: Problem, rounds: int, form: str) -> dict[str, Any]:
     sets = max(2, min(64, SET_BYTES // problem.bytes_moved))
-    operands = [
-        (
-            torch.randn((problem.m, problem.k), device="cuda", dtype=torch.bfloat16),
-            torch.randn((problem.n, problem.k), device="cuda", dtype=torch.bfloat16).T,
-        )
-        for _ in range(sets)
-    ]
-    choice = plan_of(*operands[0]).choice
-    graphs = [captured(call, operands) for call in (torch.mm, tilewright.matmul)]
+    given = [operands(problem, PADDING if form == "padded" else 0) for _ in range(sets)]
+    calls: tuple[Callable[..., torch.Tensor], ...] = (torch.mm, tilewright.matmul)
+    choice = plan_of(given[0][0], given[0][1].T).choice
+    passed: list[tuple[torch.Tensor, ...]] = [(x, weight.T) for x, weight in given]
+    if form == "bias":
+        calls = (torch.nn.functional.linear, tilewright.linear)
+        choice = plan_of(*given[0], transposed=True, bias=True).choice
+        passed = [(*pair, torch.randn(problem.n, device="cuda", dtype=torch.bfloat16)) for pair in given]
+    graphs = [captured(call, passed) for call in calls]
     times: list[list[float]] = [[], []]
     for turn in range(rounds + 3):
         order = (0, 1) if turn % 2 else (1, 0)
@@ -266,14 +272,14 @@ def raced(problem: Problem, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def captured(call: Callable[..., torch.Tensor], operands: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
-    for a, b in operands[:2]:
-        call(a, b)
+def captured(call: Callable[..., torch.Tensor], passed: Sequence[tuple[torch.Tensor, ...]]) -> Any:
+    for each in passed[:2]:
+        call(*each)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        for a, b in operands:
-            call(a, b)
+        for each in passed:
+            call(*each)
     return graph
 
 

@@ -11,7 +11,18 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
 from . import operator
-from .direct import linear_product, linear_ways, product, product_into, remember, ways
+from .direct import (
+    biased_ways,
+    by_library,
+    give_to_library,
+    linear_product,
+    linear_ways,
+    product,
+    product_into,
+    remember,
+    remember_linear,
+    ways,
+)
 from .plan import DTYPE_NAMES
 
 PLAIN: Final = frozenset((Tensor, torch.nn.Parameter))
@@ -27,7 +38,6 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
 
 _compiling = torch.compiler.is_compiling
 _dynamo = torch.compiler.is_dynamo_compiling
-_library_linear = functional.linear
 _grad_enabled = torch.is_grad_enabled
 _autocast = torch._C._is_any_autocast_enabled
 _modes = torch._C._len_torch_dispatch_stack
@@ -96,23 +106,26 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
 def linear_at_once(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """By the way of an earlier call of the same form; None where there is none. Not for TorchDynamo to trace."""
     try:
-        known = linear_ways.get((x.shape, weight.shape), ())
+        shape = x.shape
+        is_by_library = (shape, id(weight)) in by_library
     except (RuntimeError, TypeError):
         return None
-    for fits, free, serve, trains in known:
-        if fits(x, weight):
+    if is_by_library:
+        return functional.linear(x, weight, bias)
+    for fits, free, serve, trains in (linear_ways if bias is None else biased_ways).get((shape, weight.shape), ()):
+        if fits(x, weight) if bias is None else fits(x, weight, bias):
+            if not trains and serve is functional.linear and type(weight) is torch.nn.Parameter:
+                give_to_library(shape, weight)
             if free or not _grad_enabled():
-                if bias is None:
-                    return serve(x, weight)
-                return _library_linear(x, weight, bias) if serve is _library_linear else None
-            return None if trains else _library_linear(x, weight, bias)
+                return serve(x, weight) if bias is None else serve(x, weight, bias)
+            return None if trains else functional.linear(x, weight, bias)
     return None
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    if not _compiling() and _barely(x, weight):
-        remember(x, weight, transposed=True)
-        if not _grad_wanted(x, weight) and (bias is None or _plainly(x, bias)):
+    if not _compiling() and _barely(x, weight) and (bias is None or _barely(x, bias)):
+        remember_linear(x, weight, bias)
+        if not _grad_wanted(x, weight) and (bias is None or not _grad_wanted(x, bias)):
             return linear_product(x, weight, bias)
     x, weight = _autocasted(x, weight)
     bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x) is not None else bias

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 from weakref import ref
@@ -15,8 +15,8 @@ from ..operands import current_device
 from ..problem import DTYPES, Problem
 from ..scratch import Scratch
 from .find import Found, find
-from .lookup import Choice, Origin, lookup
-from .plan import DTYPE_NAMES, NotServed, Plan, Settings, tf32_allowed
+from .lookup import Choice, Origin, lookup, lookup_fused
+from .plan import DTYPE_NAMES, NotServed, Plan, Serve, Settings, tf32_allowed
 
 ARENA: Final = 1 << 18  # counters kept for captured launches: 1 MiB
 # What an addition after a product costs: half of the copying rate of an H200, and the gap between two kernels.
@@ -133,9 +133,36 @@ class Engine:
         from .serve import serve
 
         try:
-            return Plan(choice, serve(self, wanted, choice), _pays_beside_an_addition(wanted.problem, choice))
+            return Plan(choice, serve(self, wanted, choice))
         except NotServed as reason:
             return Plan(Choice(Origin.LIBRARY, f"{choice.config} cannot take it: {reason}"), None)
+
+    def plan_with_bias(self, wanted: Wanted) -> Plan:
+        """How `wanted` and the addition of a dense bias of its dtype are served: by one kernel where it takes the bias
+        too; else by a kernel and torch's addition, where that is still faster than the library, which does both."""
+        if not wanted.problem:
+            return Plan(Choice(Origin.LIBRARY, wanted.refusal), None)
+        from .serve import serve_with_bias
+
+        choice = lookup_fused(self.found.table, replace(wanted.problem, epilogue="bias"), self.settings.miss)
+        if choice.config is None:
+            return Plan(choice, None)
+        try:
+            return Plan(choice, serve_with_bias(self, wanted, choice))
+        except NotServed as reason:
+            why = f"{choice.config} cannot take it with a bias: {reason}"
+        plain = self.plan(wanted)
+        if plain.serve is None or not _pays_beside_an_addition(wanted.problem, plain.choice):
+            return Plan(Choice(Origin.LIBRARY, why), None)
+        return Plan(plain.choice, _then_added(plain.serve))
+
+
+def _then_added(product: Serve) -> Serve:
+    def serve(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor | None:
+        d = product(x, weight)
+        return None if d is None else d.add_(bias)
+
+    return serve
 
 
 def _pays_beside_an_addition(problem: Problem, choice: Choice) -> bool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .call import linear, linear_at_once
-from .direct import engine_of, settings
+from .direct import by_library, engine_of, settings
 from .plan import DTYPE_NAMES
 
 MISSING: Any = object()  # a bias that is no parameter: pruned, or had by a parametrization
@@ -29,6 +29,11 @@ class Linear(nn.Linear):
                 if found is not None:
                     return found
         return linear(input, self.weight, self.bias)
+
+    def _apply(self, *arguments: Any, **named: Any) -> Any:
+        """Of `to` and its like: what was the library's on a CPU, or in another dtype, is looked up again."""
+        by_library.clear()
+        return super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
