@@ -102,7 +102,7 @@ def _module() -> Any:
     try:
         return compile_module_from_src(SOURCE.read_text(), "tilewright_start", include_dirs=[str(include)])
     except (OSError, RuntimeError, ImportError, subprocess.CalledProcessError) as error:
-        raise NotDirect(f"{SOURCE.name} cannot be compiled: {error}; Triton too needs a C compiler") from error
+        raise NotDirect(f"{SOURCE.name} cannot be compiled or loaded: {error}") from error
 
 
 def _parameters(launch: Bound, compiled: Any, memory: Sequence[str]) -> list[object]:
