@@ -75,12 +75,12 @@ class Pool:
     def lend(self) -> Known:
         """What `take` may keep loans in: they are called in when they are outgrown."""
         made = Known()
-        self._lenders = [each for each in self._lenders if each() is not None] + [ref(made)]
+        self._lenders.append(ref(made, self._lenders.remove))
         return made
 
     def _recall(self, stream: int, newest: Lent) -> None:
         """Lets go of smaller memory of a stream, or it would be held as long as what it was lent to."""
-        for each in self._lenders:
+        for each in tuple(self._lenders):
             known = each()
             one = known.get(stream) if known is not None else None
             if (
