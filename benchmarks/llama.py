@@ -216,8 +216,13 @@ def benchmark(layers: int, table: Path | None, trust: bool, path: Path | None) -
         for case in cases():
             found[case.name] = compared(model, case)
             show(case.name, found[case.name])
+            write(path, found)
         found["logits"], found["greedy"] = logits(model), greedy(model)
         click.echo(f"logits against fp32: {found['logits']}\ngreedy tokens: {found['greedy']}")
+    write(path, found)
+
+
+def write(path: Path | None, found: dict[str, Any]) -> None:
     if path is not None:
         path.write_text(json.dumps(found, indent=1) + "\n")
 
