@@ -31,9 +31,9 @@ EXTENTS: Final = {
     "num_key_value_heads": 8,
 }  # fmt: skip
 CONTEXT: Final = 512
-ROUNDS: Final = 12
+ROUNDS: Final = 24
 PROOF_ROUNDS: Final = 7
-STEPS: Final = 768  # more than are run on one cache, which goes a place on with every step
+STEPS: Final = 896  # more than are run on one cache, which goes a place on with every step
 TIE: Final = 0.25  # of a logit: two that lie so near are one in bf16 at the size of logits here
 
 

@@ -79,28 +79,6 @@ def lookup(table: Table | None, problem: Problem, miss: str = Miss.NEAREST) -> C
     return _near(table, problem)
 
 
-def lookup_fused(table: Table | None, problem: Problem, miss: str = Miss.NEAREST) -> Choice:
-    """What serves `problem` with its epilogue, a bias: what was tuned so; else the winner of the plain product.
-
-    That adds it on the way out, as the library does. It was not measured, and so it must be ahead by `GAIN`.
-
-    Raises:
-        NotTunedError: neither was tuned, and the policy is `error`.
-    """
-    plain = replace(problem, epilogue="")
-    if table is not None and (problem in table.winners or neighbours(table, problem)):
-        return lookup(table, problem, miss)
-    choice = lookup(table, plain, miss)
-    if choice.config is None:
-        return choice
-    if choice.speed < GAIN:
-        why = (
-            f"{choice.config} is {choice.speed:.3f} of the library on {plain}: with {problem.epilogue} not surely ahead"
-        )
-        return Choice(Origin.LIBRARY, why, standing=choice.standing, measured=choice.measured)
-    return replace(choice, why=f"{choice.why}, without the {problem.epilogue} that it adds on the way out")
-
-
 def speed_of(standing: Standing, row: tuple[Standing, ...]) -> float | None:
     """How many times as fast as the library a config ran: paired where that was measured. None: no library was."""
     if standing.is_library:
@@ -142,7 +120,8 @@ def _near(table: Table, problem: Problem) -> Choice:
     if ahead:
         return ahead[0]
     if not bracket:
-        return Choice(Origin.LIBRARY, f"nothing is tuned of n={problem.n}, k={problem.k}, {problem.dtype}")
+        beside = f", {problem.epilogue}" if problem.epilogue else ""
+        return Choice(Origin.LIBRARY, f"nothing is tuned of n={problem.n}, k={problem.k}, {problem.dtype}{beside}")
     measured = " and ".join(f"m={one.m}" for one in bracket)
     if not near:
         return Choice(Origin.LIBRARY, f"m={problem.m} lies too far from what is tuned, {measured}")

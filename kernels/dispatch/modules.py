@@ -134,9 +134,15 @@ def _nothing_is_known(layer: Layer) -> str:
         return f"there is no table for {engine.device.name}: {'; '.join(engine.found.refused) or 'tune and export'}"
     if settings().miss == "error":
         return ""
-    rows = {problem: row for problem, row in engine.found.table.winners.items() if (problem.n, problem.k) == (n, k)}
+    epilogue = "" if layer.module.bias is None else "bias"
+    rows = {
+        problem: row
+        for problem, row in engine.found.table.winners.items()
+        if (problem.n, problem.k, problem.epilogue) == (n, k, epilogue)
+    }
     if not rows:
-        return f"n={n}, k={k} is not tuned: run `tilewright tune 16x{n}x{k}` and export"
+        told, option = (", with a bias,", " --epilogue bias") if epilogue else ("", "")
+        return f"n={n}, k={k}{told} is not tuned: run `tilewright tune 16x{n}x{k}{option}` and export"
     if all(row[0].is_library for row in rows.values()):
         return f"the library won on n={n}, k={k} whatever m was tuned"
     return ""

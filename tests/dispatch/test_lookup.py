@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from tilewright.kernels.dispatch.lookup import GAIN, Miss, NotTunedError, Origin, lookup, lookup_fused
+from tilewright.kernels.dispatch.lookup import GAIN, Miss, NotTunedError, Origin, lookup
 from tilewright.kernels.dispatch.table import Table
 from tilewright.kernels.problem import Problem
 
@@ -28,19 +28,13 @@ def test_the_library_serves_where_it_won_or_may_have_won() -> None:
     assert "never timed beside the library" in lookup(alone, problem(16)).why
 
 
-def test_a_bias_is_served_as_tuned_with_it_or_by_the_winner_without_it() -> None:
+def test_a_bias_is_served_as_it_was_tuned_with_one() -> None:
     biased = dataclasses.replace(problem(16), epilogue="bias")
     plain = table({16: [(kernel(), 1.2), (CUBLAS, 1.0)]})
-    choice = lookup_fused(plain, biased)
-    assert (choice.origin, choice.config, choice.measured) == (Origin.EXACT, kernel(), problem(16))
-    assert "without the bias" in choice.why
-    narrow = lookup_fused(table({16: [(kernel(), 1.01), (CUBLAS, 1.0)]}), biased)
-    assert "with bias not surely ahead" in narrow.why
-    assert narrow.config is None
+    assert "nothing is tuned of n=4096, k=4096, bf16, bias" in lookup(plain, biased).why
     tuned = Table(DEVICE, {**plain.winners, biased: (standing(kernel(32), 1.1), standing(CUBLAS, 1.0))})
-    assert lookup_fused(tuned, biased).config == kernel(32)
-    lost = Table(DEVICE, {**plain.winners, biased: (standing(CUBLAS, 1.0), standing(kernel(), 0.9))})
-    assert lookup_fused(lost, biased).config is None
+    assert lookup(tuned, biased).config == kernel(32)
+    assert lookup(tuned, dataclasses.replace(biased, m=9)).config == kernel(32)
 
 
 def test_one_row_of_tiles_serves_fewer_rows_as_fast() -> None:
