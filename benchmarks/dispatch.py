@@ -11,34 +11,63 @@ import math
 import platform
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import click
 import torch
 import triton
+import triton.language as tl
 
 import tilewright
 from tilewright.kernels.config import Config
+from tilewright.kernels.dispatch import direct
 from tilewright.kernels.dispatch.direct import plan_of
 from tilewright.kernels.dispatch.table import Standing, Table
-from tilewright.kernels.families.tiled import tiled_kernel
 from tilewright.kernels.models import MODELS, problems_of
 from tilewright.kernels.operands import current_device
 from tilewright.kernels.problem import Problem
 from tilewright.kernels.result import Environment, Ratio
 
 CALLS: Final = 400  # between two synchronizations: fewer than the launch queue holds
-SMALL: Final = Problem(16, 64, 64)
+SMALL: Final = Problem(16, 64, 128)
 CONFIGS: Final = {
     "tiled": Config.of("tiled", block_m=16, block_n=32, block_k=32, group_m=1, num_warps=4, num_stages=2),
-    "split_k": Config.of("split_k", block_m=16, block_n=32, block_k=64, num_warps=4, num_stages=2, split=1),
+    "split_k": Config.of("split_k", block_m=16, block_n=32, block_k=64, num_warps=4, num_stages=2, split=2),
     "descriptor": Config.of(
         "descriptor", block_m=64, block_n=32, block_k=64, group_m=1, num_warps=4, num_stages=3, programs_per_sm=0
     ),
+    "warp_specialized": Config.of(
+        "warp_specialized", block_m=64, block_n=64, block_k=64, group_m=1, num_stages=3, store_slices=1
+    ),
+    "mixed_tiles": Config.of(
+        "mixed_tiles", block_m=128, block_n=128, block_k=64, group_m=1, num_stages=3, store_slices=1
+    ),
+    "library": Config.of("cublas"),
 }
+# For a family that has no config for a problem so small; the host does the same for any size.
+LARGER: Final = {"mixed_tiles": Problem(128, 128, 128)}
+FORMS: Final = ("plain", "bias", "padded")
+PADDING: Final = 64  # elements between the rows of A
 SET_BYTES: Final = 1 << 28  # of operands that are walked through, several times the L2
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def plain_kernel(  # type: ignore[no-untyped-def]
+    a, b, d, m, n, k, stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,  # noqa: N803
+):  # fmt: skip
+    """A product as Triton's tutorial has it, for extents that its tiles divide: for what its launch takes."""
+    rows = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)[:, None]
+    columns = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
+    steps = tl.arange(0, BLOCK_K)
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for done in range(0, k, BLOCK_K):
+        a_tile = tl.load(a + rows * stride_am + (done + steps)[None, :] * stride_ak)
+        b_tile = tl.load(b + (done + steps)[:, None] * stride_bk + columns * stride_bn)
+        total = tl.dot(a_tile, b_tile, total)
+    tl.store(d + rows * stride_dm + columns * stride_dn, total.to(d.dtype.element_ty))
 
 
 @click.group()
@@ -63,55 +92,109 @@ def standing(config: Config) -> Standing:
     return Standing(config, 5.0, ratio, None, False, Environment("", "", "", "", "", ""), "made up", datetime.now(UTC))
 
 
-def served_by(config: Config) -> None:
+def served_by(config: Config, problem: Problem) -> None:
     """A table that says so, whatever is faster."""
-    tilewright.use_table(Table(current_device(), {SMALL: (standing(config),)}), trust=True)
+    tilewright.use_table(Table(current_device(), {problem: (standing(config),)}), trust=True)
+
+
+def operands(problem: Problem, padding: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    x = torch.randn((problem.m, problem.k + padding), device="cuda", dtype=torch.bfloat16)[:, : problem.k]
+    return x, torch.randn((problem.n, problem.k), device="cuda", dtype=torch.bfloat16)
+
+
+def yardsticks(problem: Problem, x: torch.Tensor, weight: torch.Tensor) -> dict[str, Callable[[], object]]:
+    columns, form = weight.T, (problem.m, problem.n)
+
+    def plain_triton() -> torch.Tensor:
+        d = torch.empty(form, device="cuda", dtype=torch.bfloat16)
+        strides = (*x.stride(), *columns.stride(), *d.stride())
+        plain_kernel[problem.m // 16, problem.n // 32](
+            x, columns, d, *problem.shape, *strides, BLOCK_M=16, BLOCK_N=32, BLOCK_K=32, num_warps=4, num_stages=2
+        )
+        return d
+
+    layer = torch.nn.Linear(problem.k, problem.n, bias=False, device="cuda", dtype=torch.bfloat16)
+    assert_right(plain_triton(), x, columns)
+    return {
+        "torch.mm": lambda: torch.mm(x, columns),
+        "torch.nn.functional.linear": lambda: torch.nn.functional.linear(x, weight),
+        "torch.nn.Linear": lambda: layer(x),
+        "torch.empty": lambda: torch.empty(form, device="cuda", dtype=torch.bfloat16),
+        "plain Triton launch": plain_triton,
+    }
 
 
 @benchmark.command()
-@click.option("--rounds", default=60, show_default=True)
+@click.option("--rounds", default=40, show_default=True)
 @click.option("--json", "path", type=click.Path(path_type=Path))
 def host(rounds: int, path: Path | None) -> None:
-    """Host time of a call on small tensors, in turn: torch.mm, torch.empty, a plain Triton launch, ours by family."""
+    """Host time of a call on small tensors, in turn: torch's, a plain Triton launch, ours by family."""
     torch.set_grad_enabled(False)
-    x = torch.randn((SMALL.m, SMALL.k), device="cuda", dtype=torch.bfloat16)
-    weight = torch.randn((SMALL.n, SMALL.k), device="cuda", dtype=torch.bfloat16)
-    columns = weight.T
-
-    def plain_triton() -> torch.Tensor:
-        d = torch.empty((SMALL.m, SMALL.n), device="cuda", dtype=torch.bfloat16)
-        strides = (*x.stride(), *columns.stride(), *d.stride())
-        tiled_kernel[(SMALL.n // 32,)](
-            x, columns, d, *SMALL.shape, 1, *strides, BLOCK_M=16, BLOCK_N=32, BLOCK_K=32, PRECISION="ieee",
-            num_warps=4, num_stages=2,
-        )  # fmt: skip
-        return d
-
-    calls: dict[str, Callable[[], object]] = {
-        "torch.mm": lambda: torch.mm(x, columns),
-        "torch.nn.functional.linear": lambda: torch.nn.functional.linear(x, weight),
-        "torch.empty": lambda: torch.empty((SMALL.m, SMALL.n), device="cuda", dtype=torch.bfloat16),
-        "plain Triton launch": plain_triton,
-    }
-    read: dict[str, list[float]] = {}
-    for family, config in CONFIGS.items():
-        served_by(config)
-        plan = plan_of(x, columns)
-        if plan.serve is None:
-            raise click.ClickException(f"{family} does not serve {SMALL}: {plan.choice.why}")
-        ours = {
-            f"matmul, {family}": lambda: tilewright.matmul(x, columns),
-            f"linear, {family}": lambda: tilewright.linear(x, weight),
-        }
-        assert_right(tilewright.matmul(x, columns), x, columns)
-        for turn in range(rounds + 5):
-            for name, call in {**calls, **ours}.items():
-                taken = host_us(call)
-                if turn >= 5:
-                    read.setdefault(name, []).append(taken)
+    found = {family: host_rounds(family, config, rounds) for family, config in CONFIGS.items()}
     tilewright.use_table()
-    report_host(read)
-    write(path, {"rounds_us": read})
+    for family, read in found.items():
+        report_host(family, read)
+    write(path, {"rounds_us": found})
+
+
+def host_rounds(family: str, config: Config, rounds: int) -> dict[str, list[float]]:
+    problem = LARGER.get(family, SMALL)
+    x, weight = operands(problem)
+    columns = weight.T
+    served_by(config, problem)
+    plan = plan_of(x, columns)
+    if (plan.serve is None) != (family == "library"):
+        raise click.ClickException(f"{family} does not serve {problem}: {plan.choice.why}")
+    assert_right(tilewright.matmul(x, columns), x, columns)
+    layer = tilewright.Linear(problem.k, problem.n, bias=False, device="cuda", dtype=torch.bfloat16)
+    calls: dict[str, Callable[[], object]] = {
+        **yardsticks(problem, x, weight),
+        "tilewright.matmul": lambda: tilewright.matmul(x, columns),
+        "tilewright.linear": lambda: tilewright.linear(x, weight),
+        "tilewright.Linear": lambda: layer(x),
+    }
+    read: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 5):
+        for name, call in calls.items():
+            taken = host_us(call)
+            if turn >= 5:
+                read[name].append(taken)
+    return read
+
+
+@benchmark.command()
+@click.option("--json", "path", type=click.Path(path_type=Path))
+def parts(path: Path | None) -> None:
+    """Host time of a call's parts, by family: what each takes alone, in us."""
+    torch.set_grad_enabled(False)
+    found = {}
+    for family, config in CONFIGS.items():
+        timed = {name: statistics.median(host_us(call) for _ in range(25)) for name, call in parts_of(family, config)}
+        click.echo(f"{family:17} " + ", ".join(f"{name} {taken:.2f}" for name, taken in timed.items()))
+        found[family] = timed
+    tilewright.use_table()
+    write(path, {"parts_us": found})
+
+
+def parts_of(family: str, config: Config) -> Iterator[tuple[str, Callable[[], object]]]:
+    problem = LARGER.get(family, SMALL)
+    x, weight = operands(problem)
+    served_by(config, problem)
+    found = tilewright.linear(x, weight)
+    shapes = (x.shape, weight.shape)
+    way, like = direct.linear_ways[shapes][0], (tuple(found.shape), found.stride())
+    guards: Any = torch._C._dynamo.guards
+    yield "nothing", lambda: None
+    yield "both shapes, looked up", lambda: direct.linear_ways.get((x.shape, weight.shape))
+    yield "the check of the form", lambda: way.fits(x, weight)
+    yield "the product's memory", lambda: guards._empty_strided_cuda(*like, x.dtype)
+    yield "empty_like", lambda: torch.empty_like(found)
+    yield "three addresses", lambda: (x.data_ptr(), weight.data_ptr(), found.data_ptr())
+    yield "the stream", lambda: torch._C._cuda_getCurrentRawStream(0)
+    if family != "library":
+        yield "served, without memory", lambda: way.serve(x, weight, found)
+    yield "served", lambda: way.serve(x, weight)
+    yield "tilewright.linear", lambda: tilewright.linear(x, weight)
 
 
 def assert_right(found: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
@@ -121,11 +204,17 @@ def assert_right(found: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
         raise click.ClickException(f"the result is off by {worst:.3g} of its value")
 
 
-def report_host(read: dict[str, list[float]]) -> None:
-    medians = {name: statistics.median(times) for name, times in read.items()}
-    for name, median in medians.items():
-        beside_mm, beside_triton = median / medians["torch.mm"], median / medians["plain Triton launch"]
-        click.echo(f"{name:28} {median:6.2f} us  {beside_mm:5.2f} of torch.mm  {beside_triton:5.2f} of plain Triton")
+def report_host(family: str, read: dict[str, list[float]]) -> None:
+    """Each beside torch.mm and beside the plain launch, paired round by round."""
+    for name, times in read.items():
+        beside = [
+            statistics.median(one / other for one, other in zip(times, read[base], strict=True))
+            for base in ("torch.mm", "plain Triton launch", "torch.nn.Linear")
+        ]
+        click.echo(
+            f"{family:17} {name:27} {statistics.median(times):6.2f} us  {beside[0]:5.2f} of torch.mm  "
+            f"{beside[1]:5.2f} of plain Triton  {beside[2]:5.2f} of nn.Linear"
+        )
 
 
 @benchmark.command()
@@ -134,16 +223,19 @@ def report_host(read: dict[str, list[float]]) -> None:
 @click.option("--rounds", default=40, show_default=True)
 @click.option("--model", "models", multiple=True, type=click.Choice(list(MODELS)), default=["llama-3.1-8b"])
 @click.option("--batch", "batches", multiple=True, type=int, default=[1, 3, 4, 8, 16, 32, 64, 128, 512, 2048, 4096])
+@click.option("--form", type=click.Choice(FORMS), default="plain", show_default=True)
 @click.option("--json", "path", type=click.Path(path_type=Path))
 def race(
-    table: Path | None, trust: bool, rounds: int, models: Sequence[str], batches: Sequence[int], path: Path | None
-) -> None:
-    """Device time of tilewright.matmul against torch.mm, captured, replayed in turn over rotating operands."""
+    table: Path | None, trust: bool, rounds: int, models: Sequence[str], batches: Sequence[int], form: str,
+    path: Path | None,
+) -> None:  # fmt: skip
+    """Device time of tilewright.matmul against torch.mm, captured, replayed in turn over rotating operands; or of
+    linear with a bias against torch's; or of matmul with rows of A that lie further apart than they are long."""
     torch.set_grad_enabled(False)
     tilewright.use_table(table, trust=trust)
     like = Problem(1, 1, 1)
     problems = dict.fromkeys(problem for name in models for problem in problems_of(MODELS[name], tuple(batches), like))
-    rows = [raced(problem, rounds) for problem in problems]
+    rows = [raced(problem, rounds, form) for problem in problems]
     ratios = [row["ratio"] for row in rows]
     geomean = math.exp(statistics.fmean(map(math.log, ratios)))
     served = sum(row["origin"] != "library" for row in rows)
@@ -151,20 +243,20 @@ def race(
         f"{len(rows)} shapes, {served} by kernels: geomean {geomean:.4f}, least {min(ratios):.4f}, "
         f"below 0.99: {sum(ratio < 0.99 for ratio in ratios)}"
     )
-    write(path, {"rows": rows, "geomean": geomean})
+    write(path, {"form": form, "rows": rows, "geomean": geomean})
 
 
-def raced(problem: Problem, rounds: int) -> dict[str, Any]:
+def raced(problem: Problem, rounds: int, form: str) -> dict[str, Any]:
     sets = max(2, min(64, SET_BYTES // problem.bytes_moved))
-    operands = [
-        (
-            torch.randn((problem.m, problem.k), device="cuda", dtype=torch.bfloat16),
-            torch.randn((problem.n, problem.k), device="cuda", dtype=torch.bfloat16).T,
-        )
-        for _ in range(sets)
-    ]
-    choice = plan_of(*operands[0]).choice
-    graphs = [captured(call, operands) for call in (torch.mm, tilewright.matmul)]
+    given = [operands(problem, PADDING if form == "padded" else 0) for _ in range(sets)]
+    calls: tuple[Callable[..., torch.Tensor], ...] = (torch.mm, tilewright.matmul)
+    choice = plan_of(given[0][0], given[0][1].T).choice
+    passed: list[tuple[torch.Tensor, ...]] = [(x, weight.T) for x, weight in given]
+    if form == "bias":
+        calls = (torch.nn.functional.linear, tilewright.linear)
+        choice = plan_of(*given[0], transposed=True, bias=True).choice
+        passed = [(*pair, torch.randn(problem.n, device="cuda", dtype=torch.bfloat16)) for pair in given]
+    graphs = [captured(call, passed) for call in calls]
     times: list[list[float]] = [[], []]
     for turn in range(rounds + 3):
         order = (0, 1) if turn % 2 else (1, 0)
@@ -180,14 +272,14 @@ def raced(problem: Problem, rounds: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def captured(call: Callable[..., torch.Tensor], operands: list[tuple[torch.Tensor, torch.Tensor]]) -> Any:
-    for a, b in operands[:2]:
-        call(a, b)
+def captured(call: Callable[..., torch.Tensor], passed: Sequence[tuple[torch.Tensor, ...]]) -> Any:
+    for each in passed[:2]:
+        call(*each)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        for a, b in operands:
-            call(a, b)
+        for each in passed:
+            call(*each)
     return graph
 
 

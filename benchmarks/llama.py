@@ -2,8 +2,9 @@
 
     python -P benchmarks/llama.py --table results/nvidia-h200/table.json --json results/nvidia-h200/llama.json
 
-Tokens a second of decode steps (captured in a CUDA graph, as servers run them, and eager) and of a prompt; the logits
-against fp32; the greedy tokens side by side.
+Tokens a second of decode steps (captured in a CUDA graph, as servers run them, and eager) and of a prompt, with every
+layer that has a winner on kernels and with those that were proved to pay; the logits against fp32; the greedy tokens
+side by side.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +22,8 @@ import click
 import torch
 
 import tilewright
+from tilewright.kernels.dispatch.modules import switch
+from tilewright.kernels.dispatch.proof import Duel
 
 # Llama 3.1 8B's layers (kernels/models.py), fewer of them: a token's time per layer is what counts.
 EXTENTS: Final = {
@@ -27,8 +31,9 @@ EXTENTS: Final = {
     "num_key_value_heads": 8,
 }  # fmt: skip
 CONTEXT: Final = 512
-ROUNDS: Final = 15
-STEPS: Final = 256  # more than are run on one cache
+ROUNDS: Final = 24
+PROOF_ROUNDS: Final = 7
+STEPS: Final = 896  # more than are run on one cache, which goes a place on with every step
 TIE: Final = 0.25  # of a logit: two that lie so near are one in bf16 at the size of logits here
 
 
@@ -45,26 +50,22 @@ def tokens(batch: int, count: int) -> torch.Tensor:
     return torch.randint(0, EXTENTS["vocab_size"], (batch, count), device="cuda")
 
 
-def decode(model: Any, batch: int) -> Callable[[], torch.Tensor]:
-    """One step of a batch after a prompt, with the static cache of a server, in which there is room for all of them."""
+def decode(model: Any, batch: int) -> dict[str, Any]:
+    """The inputs of one step of a batch after a prompt, with the static cache of a server, in which there is room."""
     from transformers import StaticCache
 
+    tilewright.restore(model)
     cache = StaticCache(config=model.config, max_cache_len=CONTEXT + STEPS)
     model(tokens(batch, CONTEXT), past_key_values=cache, use_cache=True)
-    step, place = tokens(batch, 1), torch.full((1,), CONTEXT, device="cuda")
-    positions = place.expand(batch, 1)
-
-    def run() -> torch.Tensor:
-        logits: torch.Tensor = model(
-            step, past_key_values=cache, use_cache=True, cache_position=place, position_ids=positions
-        ).logits
-        return logits
-
-    return run
+    place = torch.full((1,), CONTEXT, device="cuda")
+    return {
+        "input_ids": tokens(batch, 1), "past_key_values": cache, "use_cache": True, "cache_position": place,
+        "position_ids": place.expand(batch, 1),
+    }  # fmt: skip
 
 
-def prefill(model: Any, prompt: torch.Tensor) -> Callable[[], object]:
-    return lambda: model(prompt, logits_to_keep=1, use_cache=False)
+def prefill(model: Any, batch: int) -> dict[str, Any]:
+    return {"input_ids": tokens(batch, CONTEXT), "logits_to_keep": 1, "use_cache": False}
 
 
 def captured(run: Callable[[], torch.Tensor]) -> Callable[[], object]:
@@ -93,26 +94,50 @@ def seconds(run: Callable[[], object], repeats: int) -> float:
     return (time.perf_counter() - begun) / repeats
 
 
-def compared(model: Any, make: Callable[[], Callable[[], object]], count: int, repeats: int) -> dict[str, Any]:
-    """Both ways in turn. What is captured is captured once each way, before."""
-    tilewright.restore(model)
-    before = make()
-    before()
-    tilewright.optimize(model)
-    after = make()
-    after()
-    eager = getattr(before, "__name__", "") != "replay"
+def layers_on(model: Any) -> list[Any]:
+    return [module for module in model.modules() if type(module) is tilewright.Linear]
+
+
+def compared(model: Any, case: Case) -> dict[str, Any]:
+    """Before and after, in turn: after `optimize` with nothing proved, and after it has proved what pays in this case.
+    What is captured is captured once each way, before."""
+    found: dict[str, Any] = {}
+    for how in ("all", "proved"):
+        tilewright.restore(model)
+        inputs = case.inputs(model)
+
+        def run(inputs: dict[str, Any] = inputs) -> torch.Tensor:
+            logits: torch.Tensor = model(**inputs).logits
+            return logits
+
+        example = None if how == "all" else inputs
+        report = tilewright.optimize(model, example, rounds=PROOF_ROUNDS, captured=case.captured)
+        found[how] = {"replaced": len(report.replaced), "report": str(report), **in_turn(layers_on(model), run, case)}
+    return found
+
+
+def in_turn(on_kernels: list[Any], run: Callable[[], torch.Tensor], case: Case) -> dict[str, Any]:
+    def put(on: bool) -> None:
+        for module in on_kernels:
+            switch(module, on)
+
+    ways: dict[bool, Callable[[], object]] = {}
+    for on in (False, True):
+        put(on)
+        run()
+        ways[on] = captured(run) if case.captured else run
     read: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(ROUNDS + 2):
         for on in (False, True) if turn % 2 else (True, False):
-            if eager:
-                (tilewright.optimize if on else tilewright.restore)(model)
-            taken = seconds(after if on else before, repeats)
+            if not case.captured:
+                put(on)
+            taken = seconds(ways[on], case.repeats)
             if turn >= 2:
                 read[on].append(taken)
-    ratio = statistics.median(one / other for one, other in zip(read[False], read[True], strict=True))
-    speeds = {way: count / statistics.median(read[on]) for way, on in (("before", False), ("after", True))}
-    return {**speeds, "ratio": ratio, "seconds_before": read[False], "seconds_after": read[True]}
+    duel = Duel(tuple(read[False]), tuple(read[True]))
+    speeds = {way: case.tokens / statistics.median(read[on]) for way, on in (("before", False), ("after", True))}
+    ratio = {"ratio": duel.ratio.median, "low": duel.ratio.low, "high": duel.ratio.high}
+    return {**speeds, **ratio, "seconds_before": duel.without, "seconds_after": duel.with_them}
 
 
 def logits(model: Any) -> dict[str, float]:
@@ -152,19 +177,28 @@ def greedy(model: Any, count: int = 64) -> dict[str, Any]:
     return {"equal": False, "first_difference": place - 32, "candidates": [one, other], "gap": gap, "tie": gap <= TIE}
 
 
-def cases(model: Any) -> dict[str, tuple[Callable[[], Callable[[], object]], int, int]]:
-    """By name: what makes a run, the tokens of one, and the runs between two looks at the clock."""
-    found: dict[str, tuple[Callable[[], Callable[[], object]], int, int]] = {}
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is timed: a run's inputs and tokens, whether it is captured, the runs between two looks at the clock."""
+
+    name: str
+    inputs: Callable[[Any], dict[str, Any]]
+    tokens: int
+    captured: bool
+    repeats: int
+
+
+def cases() -> list[Case]:
+    found = []
     for batch in (1, 8, 32):
-        found[f"decode, batch {batch}, graph"] = (partial(_captured_decode, model, batch), batch, 5)
-        found[f"decode, batch {batch}, eager"] = (partial(decode, model, batch), batch, 5)
-    for batch, count in ((1, 512), (4, 512), (8, 512)):
-        found[f"prefill, {batch} x {count}"] = (partial(prefill, model, tokens(batch, count)), batch * count, 2)
-    return found
-
-
-def _captured_decode(model: Any, batch: int) -> Callable[[], object]:
-    return captured(decode(model, batch))
+        found += [
+            Case(f"decode, batch {batch}, {how}", partial(decode, batch=batch), batch, how == "graph", 5)
+            for how in ("graph", "eager")
+        ]
+    return found + [
+        Case(f"prefill, {batch} x {CONTEXT}", partial(prefill, batch=batch), batch * CONTEXT, False, 2)
+        for batch in (1, 8)
+    ]
 
 
 @click.command()
@@ -179,17 +213,26 @@ def benchmark(layers: int, table: Path | None, trust: bool, path: Path | None) -
         model = llama(layers)
         found: dict[str, Any] = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "layers": layers}
         click.echo(str(tilewright.optimize(model)))
-        for name, (make, count, repeats) in cases(model).items():
-            found[name] = compared(model, make, count, repeats)
-            show(name, found[name])
+        for case in cases():
+            found[case.name] = compared(model, case)
+            show(case.name, found[case.name])
+            write(path, found)
         found["logits"], found["greedy"] = logits(model), greedy(model)
         click.echo(f"logits against fp32: {found['logits']}\ngreedy tokens: {found['greedy']}")
+    write(path, found)
+
+
+def write(path: Path | None, found: dict[str, Any]) -> None:
     if path is not None:
         path.write_text(json.dumps(found, indent=1) + "\n")
 
 
-def show(name: str, row: dict[str, Any]) -> None:
-    click.echo(f"{name:26} {row['before']:12,.1f} tokens/s before {row['after']:12,.1f} after  {row['ratio']:.4f}")
+def show(name: str, found: dict[str, Any]) -> None:
+    for how, row in found.items():
+        click.echo(
+            f"{name:24} {how:6} {row['replaced']:3} layers {row['before']:11,.1f} tokens/s before "
+            f"{row['after']:11,.1f} after  {row['ratio']:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
+        )
 
 
 if __name__ == "__main__":

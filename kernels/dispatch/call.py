@@ -11,7 +11,18 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn import functional
 
 from . import operator
-from .direct import linear_product, product, product_into
+from .direct import (
+    biased_ways,
+    by_library,
+    give_to_library,
+    linear_product,
+    linear_ways,
+    product,
+    product_into,
+    remember,
+    remember_linear,
+    ways,
+)
 from .plan import DTYPE_NAMES
 
 PLAIN: Final = frozenset((Tensor, torch.nn.Parameter))
@@ -26,10 +37,12 @@ ACTIVATIONS: Final[dict[str, Callable[[Tensor], Tensor]]] = {
 }
 
 _compiling = torch.compiler.is_compiling
+_dynamo = torch.compiler.is_dynamo_compiling
 _grad_enabled = torch.is_grad_enabled
 _autocast = torch._C._is_any_autocast_enabled
 _modes = torch._C._len_torch_dispatch_stack
 _transforms = torch._C._functorch.maybe_current_level
+_tracing = torch._C._get_tracing_state
 
 
 def matmul(
@@ -47,14 +60,33 @@ def matmul(
         ValueError: an activation that is none.
         NotTunedError: the problem is not tuned, and the miss policy is `error`.
     """
-    if out is not None:
-        d = _into(a, b, out)
-    elif not _compiling() and _plainly(a, b):
-        d = product(a, b)
-    else:
-        a, b = _autocasted(a, b)
-        d = operator.matmul(a, b) if _taken(a, b) else torch.matmul(a, b)
+    d = _into(a, b, out) if out is not None else _at_once(a, b) if not _dynamo() else None
+    if d is None:
+        d = _multiplied(a, b)
     return d if bias is None and activation is None else _finished(d, bias, activation, out)
+
+
+def _at_once(a: Tensor, b: Tensor) -> Tensor | None:
+    """By the way of an earlier call of the same form; None where there is none."""
+    try:
+        known = ways.get((a.shape, b.shape), ())
+    except (RuntimeError, TypeError):  # a nested tensor, or an extent that is a symbol
+        return None
+    for fits, free, serve, trains in known:
+        if fits(a, b):
+            if free or not _grad_enabled():
+                return serve(a, b)
+            return None if trains else torch.matmul(a, b)
+    return None
+
+
+def _multiplied(a: Tensor, b: Tensor) -> Tensor:
+    if not _compiling() and _barely(a, b):
+        remember(a, b)
+        if not _grad_wanted(a, b):
+            return product(a, b)
+    a, b = _autocasted(a, b)
+    return operator.matmul(a, b) if _taken(a, b) else torch.matmul(a, b)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -65,27 +97,62 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: st
         ValueError: an activation that is none.
         NotTunedError: the problem is not tuned, and the miss policy is `error`.
     """
-    if not _compiling() and _plainly(x, weight) and (bias is None or _plainly(x, bias)):
-        d = linear_product(x, weight, bias)
-    else:
-        x, weight = _autocasted(x, weight)
-        bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x) is not None else bias
-        d = operator.linear(x, weight, bias) if _taken(x, weight) else functional.linear(x, weight, bias)
+    d = linear_at_once(x, weight, bias) if not _dynamo() else None
+    if d is None:
+        d = _linear(x, weight, bias)
     return d if activation is None else _finished(d, None, activation, None)
+
+
+def linear_at_once(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """By the way of an earlier call of the same form; None where there is none. Not for TorchDynamo to trace."""
+    try:
+        shape = x.shape
+        is_by_library = (shape, id(weight)) in by_library
+    except (RuntimeError, TypeError):
+        return None
+    if is_by_library:
+        return functional.linear(x, weight, bias)
+    for fits, free, serve, trains in (linear_ways if bias is None else biased_ways).get((shape, weight.shape), ()):
+        if fits(x, weight) if bias is None else fits(x, weight, bias):
+            if not trains and serve is functional.linear and type(weight) is torch.nn.Parameter:
+                give_to_library(shape, weight)
+            if free or not _grad_enabled():
+                return serve(x, weight) if bias is None else serve(x, weight, bias)
+            return None if trains else functional.linear(x, weight, bias)
+    return None
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if not _compiling() and _barely(x, weight) and (bias is None or _barely(x, bias)):
+        remember_linear(x, weight, bias)
+        if not _grad_wanted(x, weight) and (bias is None or not _grad_wanted(x, bias)):
+            return linear_product(x, weight, bias)
+    x, weight = _autocasted(x, weight)
+    bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x) is not None else bias
+    return operator.linear(x, weight, bias) if _taken(x, weight) else functional.linear(x, weight, bias)
 
 
 def _plainly(a: Tensor, b: Tensor) -> bool:
     """Whether nothing that torch keeps beside the two tensors takes part in the call: no gradient, no tracing."""
+    return _barely(a, b) and not _grad_wanted(a, b)
+
+
+def _barely(a: Tensor, b: Tensor) -> bool:
+    """Whether nothing but a gradient may take part."""
     return (
         type(a) in PLAIN
         and type(b) in PLAIN
-        and not (_grad_enabled() and (a.requires_grad or b.requires_grad))
         and not _autocast()
         and not _modes()
         and _transforms() is None
+        and _tracing() is None
         and not a.is_neg()
         and not b.is_neg()
     )
+
+
+def _grad_wanted(a: Tensor, b: Tensor) -> bool:
+    return _grad_enabled() and (a.requires_grad or b.requires_grad)
 
 
 def _taken(a: Tensor, b: Tensor) -> bool:

@@ -120,7 +120,8 @@ def _near(table: Table, problem: Problem) -> Choice:
     if ahead:
         return ahead[0]
     if not bracket:
-        return Choice(Origin.LIBRARY, f"nothing is tuned of n={problem.n}, k={problem.k}, {problem.dtype}")
+        beside = f", {problem.epilogue}" if problem.epilogue else ""
+        return Choice(Origin.LIBRARY, f"nothing is tuned of n={problem.n}, k={problem.k}, {problem.dtype}{beside}")
     measured = " and ".join(f"m={one.m}" for one in bracket)
     if not near:
         return Choice(Origin.LIBRARY, f"m={problem.m} lies too far from what is tuned, {measured}")

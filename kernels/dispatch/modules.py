@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .call import linear
-from .direct import engine_of, settings
+from .call import linear, linear_at_once
+from .direct import by_library, engine_of, settings
 from .plan import DTYPE_NAMES
+
+MISSING: Any = object()  # a bias that is no parameter: pruned, or had by a parametrization
+_dynamo = torch.compiler.is_dynamo_compiling
 
 
 class Linear(nn.Linear):
     """`torch.nn.Linear` with the same parameters and keys, by a tuned kernel where one is known to be faster."""
 
     def forward(self, input: Tensor) -> Tensor:
+        if not _dynamo():
+            own = self._parameters  # straight: `self.weight` is had in Python, for 0.3 us each time
+            weight, bias = own.get("weight"), own.get("bias", MISSING)
+            if weight is not None and bias is not MISSING:
+                found = linear_at_once(input, weight, bias)
+                if found is not None:
+                    return found
         return linear(input, self.weight, self.bias)
+
+    def _apply(self, *arguments: Any, **named: Any) -> Any:
+        """Of `to` and its like: what was the library's on a CPU, or in another dtype, is looked up again."""
+        by_library.clear()
+        return super()._apply(*arguments, **named)  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +134,15 @@ def _nothing_is_known(layer: Layer) -> str:
         return f"there is no table for {engine.device.name}: {'; '.join(engine.found.refused) or 'tune and export'}"
     if settings().miss == "error":
         return ""
-    rows = {problem: row for problem, row in engine.found.table.winners.items() if (problem.n, problem.k) == (n, k)}
+    epilogue = "" if layer.module.bias is None else "bias"
+    rows = {
+        problem: row
+        for problem, row in engine.found.table.winners.items()
+        if (problem.n, problem.k, problem.epilogue) == (n, k, epilogue)
+    }
     if not rows:
-        return f"n={n}, k={k} is not tuned: run `tilewright tune 16x{n}x{k}` and export"
+        told, option = (", with a bias,", " --epilogue bias") if epilogue else ("", "")
+        return f"n={n}, k={k}{told} is not tuned: run `tilewright tune 16x{n}x{k}{option}` and export"
     if all(row[0].is_library for row in rows.values()):
         return f"the library won on n={n}, k={k} whatever m was tuned"
     return ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -13,23 +12,24 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from .direct import plan_of
-from .modules import Layer, Linear, Report, replace, switch
+from .modules import Layer, Linear, Report, replace
+from .proof import Duel, duel, switch_all
 
 ROUNDS: Final = 9  # runs of the model each way, in turn
-WARM_UP: Final = 3
-PAYS: Final = 1.0  # times as fast as without them: layers that do not get there in the model are switched off
 
 
-def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUNDS) -> Report:
+def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUNDS, captured: bool = False) -> Report:
     """Puts the linear layers of `model` on tuned kernels, in place, and tells what became of each.
 
-    With `example_inputs` the model is run both ways in turn: layers of a shape that make it no faster are switched off
-    again, and the report has the speed before and after, the deviation from fp32, and what serves each layer.
+    With `example_inputs` the model is run both ways in turn: layers that do not surely make it faster, those of a shape
+    together, are torch's own again. The report has the speed before and after with its interval, the deviation from
+    fp32, and what serves each layer.
 
     Args:
         model: any module, Hugging Face's among them. `restore(model)` undoes it.
         example_inputs: what the model is called with: a tensor, a tuple of arguments, or a dict of them by name.
-        rounds: how often it is run each way.
+        rounds: how often it is run each way, and up to four times as often where that leaves it open.
+        captured: whether it is run from CUDA graphs, as servers run it, where the host's time does not count.
     """
     if example_inputs is None:
         return replace(model)[1]
@@ -37,28 +37,62 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
     run = _runner(model.eval(), example_inputs)
     try:
         with torch.no_grad():
-            return _proved(model, run, example_inputs, rounds)
+            return _proved(model, run, example_inputs, rounds, captured)
     finally:
         model.train(training)
 
 
-def _proved(model: nn.Module, run: Callable[[], Any], inputs: Any, rounds: int) -> Report:
+def _proved(model: nn.Module, run: Callable[[], Any], inputs: Any, rounds: int, captured: bool) -> Report:
     exact = _in_fp32(model, inputs)
     before = _tensors(run())
     chosen, report = replace(model)
     report.paths = _paths(chosen, run)
     after = _tensors(run())
-    for group in _groups(chosen):
-        speed = _speed(run, group, rounds)
-        if speed < PAYS and any(layer.name in report.paths for layer in group):
-            _switch(group, False)
-            for layer in group:
-                report.left[layer.name] = f"in this model it does not pay: {speed:.3f} of the speed without"
-                report.paths.pop(layer.name, None)
+
+    def compare(layers: Sequence[Layer]) -> Duel:
+        return duel(run, layers, rounds, captured=captured)
+
+    for layers, found in _losers(_groups(chosen), compare):
+        _leave(report, layers, f"in this model it does not pay: {_told(found)} of the speed without")
     on = [layer for layer in chosen if type(layer.module) is Linear]
-    report.replaced = [layer.name for layer in on]
-    report.notes = [_speeds(run, on, inputs, rounds), _deviations(exact, before, after)]
+    told = "no layer is on kernels: the model is as fast as it was"
+    if on:
+        whole = compare(on)
+        told = _speeds(whole, inputs)
+        if whole.ratio.median < 1:
+            _leave(
+                report, on, f"all that is on kernels does not pay in this model: {_told(whole)} of the speed without"
+            )
+            told += "; all is as it was"
+    report.replaced = [layer.name for layer in chosen if type(layer.module) is Linear]
+    report.notes = [told, _deviations(exact, before, after)]
     return report
+
+
+def _losers(
+    groups: Sequence[Sequence[Layer]], compare: Callable[[Sequence[Layer]], Duel]
+) -> Iterator[tuple[Sequence[Layer], Duel]]:
+    """What does not surely pay, alone or with all others of which alone it stayed open. It is off when it is told."""
+    undecided: list[Layer] = []
+    for group in groups:
+        found = compare(group)
+        if found.is_open:
+            undecided += group
+        elif not found.pays:
+            switch_all(group, False)
+            yield group, found
+    if undecided:
+        together = compare(undecided)
+        if not together.pays:
+            switch_all(undecided, False)
+            yield undecided, together
+
+
+def _leave(report: Report, layers: Sequence[Layer], why: str) -> None:
+    switch_all(layers, False)
+    for layer in layers:
+        report.left[layer.name] = why
+        report.paths.pop(layer.name, None)
 
 
 def _runner(model: nn.Module, inputs: Any) -> Callable[[], Any]:
@@ -66,11 +100,6 @@ def _runner(model: nn.Module, inputs: Any) -> Callable[[], Any]:
         return lambda: model(**inputs)
     arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     return lambda: model(*arguments)
-
-
-def _switch(layers: Sequence[Layer], on: bool) -> None:
-    for layer in layers:
-        switch(layer.module, on)
 
 
 def _groups(layers: Sequence[Layer]) -> list[list[Layer]]:
@@ -89,7 +118,7 @@ def _paths(layers: Sequence[Layer], run: Callable[[], Any]) -> dict[str, str]:
         def look(module: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
             x = inputs[0]
             if x.is_cuda and x.dtype == module.weight.dtype:
-                choice = plan_of(x, module.weight, transposed=True).choice
+                choice = plan_of(x, module.weight, transposed=True, bias=module.bias is not None).choice
                 found[layer.name] = (
                     f"{choice.config or 'the library'} ({choice.origin}) on {list(x.shape)}: {choice.why}"
                 )
@@ -107,47 +136,18 @@ def _paths(layers: Sequence[Layer], run: Callable[[], Any]) -> dict[str, str]:
     return found
 
 
-def _seconds(run: Callable[[], Any]) -> float:
-    _synchronize()
-    begun = time.perf_counter()
-    run()
-    _synchronize()
-    return time.perf_counter() - begun
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-
-
-def _both(run: Callable[[], Any], layers: Sequence[Layer], rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds without and with these layers on kernels, round by round, the order reversed every other one."""
-    read: dict[bool, list[float]] = {False: [], True: []}
-    for turn in range(-WARM_UP, rounds):
-        for on in (False, True) if turn % 2 else (True, False):
-            _switch(layers, on)
-            taken = _seconds(run)
-            if turn >= 0:
-                read[on].append(taken)
-    _switch(layers, True)
-    return read[False], read[True]
-
-
-def _speed(run: Callable[[], Any], layers: Sequence[Layer], rounds: int) -> float:
-    without, with_them = _both(run, layers, rounds)
-    return statistics.median(one / other for one, other in zip(without, with_them, strict=True))
-
-
-def _speeds(run: Callable[[], Any], layers: Sequence[Layer], inputs: Any, rounds: int) -> str:
-    if not layers:
-        return "no layer is on kernels: the model is as fast as it was"
-    without, with_them = _both(run, layers, rounds)
+def _speeds(before: Duel, inputs: Any) -> str:
     count, unit = _units(inputs)
-    before, after = (count / statistics.median(times) for times in (without, with_them))
-    ratio = statistics.median(one / other for one, other in zip(without, with_them, strict=True))
+    without, with_them = (count / statistics.median(times) for times in (before.without, before.with_them))
     return (
-        f"{before:,.1f} {unit} a second before, {after:,.1f} after: {ratio:.3f} times as fast, {rounds} rounds in turn"
+        f"{without:,.1f} {unit} a second before, {with_them:,.1f} after: {_told(before)} times as fast, "
+        f"{len(before.without)} rounds in turn"
     )
+
+
+def _told(found: Duel) -> str:
+    ratio = found.ratio
+    return f"{ratio.median:.3f} (from {ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _units(inputs: Any) -> tuple[int, str]:
@@ -164,8 +164,8 @@ def _tensors(output: Any) -> list[Tensor]:
     return [leaf.float() for leaf in tree_leaves(output) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 
-def _in_fp32(model: nn.Module, inputs: Any) -> list[Tensor] | None:
-    """The outputs of a copy of the model in fp32; None where there is no memory for one."""
+def _in_fp32(model: nn.Module, inputs: Any) -> list[Tensor] | str:
+    """The outputs of a copy of the model in fp32; or why there are none."""
 
     def wide(leaf: Any) -> Any:
         return leaf.float() if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
@@ -173,13 +173,16 @@ def _in_fp32(model: nn.Module, inputs: Any) -> list[Tensor] | None:
     try:
         return _tensors(_runner(copy.deepcopy(model).float(), tree_map(wide, inputs))())
     except torch.OutOfMemoryError:
-        return None
+        return "no memory for a copy in fp32"
+    except RuntimeError as error:  # as a cache of keys in bf16, which takes no others
+        return f"a copy in fp32 does not take these inputs: {str(error).splitlines()[0]}"
 
 
-def _deviations(exact: list[Tensor] | None, before: list[Tensor], after: list[Tensor]) -> str:
-    if exact is None or [one.shape for one in exact] != [one.shape for one in after]:
+def _deviations(exact: list[Tensor] | str, before: list[Tensor], after: list[Tensor]) -> str:
+    if isinstance(exact, str) or [one.shape for one in exact] != [one.shape for one in after]:
         worst = max((_largest(one, other) for one, other in zip(before, after, strict=True)), default=0.0)
-        return f"largest deviation of the outputs from before: {worst:.3g} (no memory for a copy in fp32)"
+        why = exact if isinstance(exact, str) else "a copy in fp32 has outputs of other shapes"
+        return f"largest deviation of the outputs from before: {worst:.3g} ({why})"
     was, now = (
         max((_largest(one, other) for one, other in zip(exact, outputs, strict=True)), default=0.0)
         for outputs in (before, after)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 DTYPE_NAMES: Final = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
-# (A, B, D or None) -> D, or None where this memory is not aligned; A and B have the form that the plan was made for
-Serve = Callable[[torch.Tensor, torch.Tensor, torch.Tensor | None], torch.Tensor | None]
+# (A, B, D or None, which need not be given) -> D, or None where this memory is not aligned; of a plan with a bias, that
+# stands in place of D. A and B are of the form that the plan was made for.
+Serve = Callable[..., torch.Tensor | None]
 
 
 @dataclass(slots=True)
@@ -30,16 +31,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How calls of one form are served: by a kernel, or by the library when `serve` is None.
-
-    Attributes:
-        pays_beside_an_addition: whether the kernel is so much faster than the library that torch may add a bias after
-            it, where the library does so on its way.
-    """
+    """How calls of one form are served: by a kernel, or by the library when `serve` is None."""
 
     choice: Choice
     serve: Serve | None
-    pays_beside_an_addition: bool = False
 
 
 class NotServed(Exception):

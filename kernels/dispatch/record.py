@@ -6,7 +6,7 @@ import csv
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..problem import Problem
 
-COLUMNS: Final = ("m", "n", "k", "dtype", "layout", "out_dtype", "calls", "us")
+COLUMNS: Final = ("m", "n", "k", "dtype", "layout", "out_dtype", "epilogue", "calls", "us")
 PENDING: Final = 2000  # timed calls on a GPU that are waited for at once
 
 
@@ -46,7 +46,7 @@ class Recording:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(COLUMNS)
             for problem, count in sorted(self.counts.items(), key=lambda item: (-item[1].us, item[0])):
-                what = (*problem.shape, problem.dtype, problem.layout, problem.out_dtype)
+                what = (*problem.shape, problem.dtype, problem.layout, problem.out_dtype, problem.epilogue)
                 rows.writerow((*what, count.calls, f"{count.us:.1f}"))
 
 
@@ -84,14 +84,16 @@ class _Watch(TorchDispatchMode):
             return func(*args, **(kwargs or {}))
         return self._timed(count, operands[0], lambda: func(*args, **(kwargs or {})))
 
-    def _count(self, a: Tensor, b: Tensor) -> Count | None:
+    def _count(self, a: Tensor, b: Tensor, bias: Tensor | None) -> Count | None:
         from .engine import wanted_of
 
         wanted = wanted_of(a, b)
         if wanted.problem is None:
             self._recording.others[wanted.refusal] = self._recording.others.get(wanted.refusal, 0) + 1
             return None
-        count = self._recording.counts.setdefault(wanted.problem, Count())
+        adds = bias is not None and bias.shape == (wanted.problem.n,) and bias.dtype is a.dtype
+        problem = replace(wanted.problem, epilogue="bias") if adds else wanted.problem
+        count = self._recording.counts.setdefault(problem, Count())
         count.calls += 1
         return count
 
@@ -120,13 +122,13 @@ class _Watch(TorchDispatchMode):
         self._pending.clear()
 
 
-def _operands(func: Any, args: tuple[Any, ...]) -> tuple[Tensor, Tensor] | None:
-    """A and B of a product; None for any other operation."""
+def _operands(func: Any, args: tuple[Any, ...]) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """A and B of a product, and its bias if it has one; None for any other operation."""
     name = func._schema.name
     if name in ("aten::mm", "aten::matmul", "tilewright::matmul"):
-        return args[0], args[1]
+        return args[0], args[1], None
     if name == "aten::addmm":
-        return args[1], args[2]
+        return args[1], args[2], args[0]
     if name in ("aten::linear", "tilewright::linear"):
-        return args[0], args[1].t()
+        return args[0], args[1].t(), args[2] if len(args) > 2 else None
     return None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +19,7 @@ from .lookup import Choice
 from .plan import NotServed, Serve
 
 if TYPE_CHECKING:
-    from .engine import Engine, Wanted
+    from .engine import Engine, Pool, Wanted
 
 
 def serve(engine: Engine, wanted: Wanted, choice: Choice) -> Serve:
@@ -26,21 +29,32 @@ def serve(engine: Engine, wanted: Wanted, choice: Choice) -> Serve:
         NotServed: the kernel does not take these operands.
     """
     with torch.cuda.device(engine.index):
-        run = _run(engine, wanted, choice)
-        return _served(engine, wanted, run)
+        return _there(engine.index, _served(engine, wanted, _run(engine, wanted, choice, "")))
 
 
-def _run(engine: Engine, wanted: Wanted, choice: Choice) -> Run:
-    problem, config = wanted.problem, choice.config
-    if problem is None or config is None:
+def serve_with_bias(engine: Engine, wanted: Wanted, choice: Choice) -> Serve:
+    """The same of (A, B, bias): a kernel that adds it on the way out.
+
+    Raises:
+        NotServed: the kernel does not take these operands, or no bias.
+    """
+    with torch.cuda.device(engine.index):
+        return _there(engine.index, _served_with_bias(engine, wanted, _run(engine, wanted, choice, "bias")))
+
+
+def _run(engine: Engine, wanted: Wanted, choice: Choice, epilogue: str) -> Run:
+    config = choice.config
+    if wanted.problem is None or config is None:
         raise NotServed(wanted.refusal or choice.why)
+    problem = replace(wanted.problem, epilogue=epilogue)
     family = FAMILIES[config.family]
     # A space keeps out what cannot win on a problem, too: a tile for more rows than there are is right all the same.
-    space = family.space(choice.measured or problem, engine.device)
+    space = family.space(replace(choice.measured or problem, epilogue=epilogue), engine.device)
     if config not in space:
         raise NotServed(str(space.rejection(config)))
     d = torch.empty((problem.m, problem.n), dtype=wanted.a.dtype, device=wanted.a.device)
-    call = Call(problem, engine.device, wanted.a, wanted.b, d, Scratch(wanted.a.device))
+    bias = torch.empty(problem.n, dtype=d.dtype, device=d.device) if epilogue else None
+    call = Call(problem, engine.device, wanted.a, wanted.b, d, Scratch(d.device), bias=bias)
     if reason := family.refuses(call, config):
         raise NotServed(reason)
     try:
@@ -50,37 +64,84 @@ def _run(engine: Engine, wanted: Wanted, choice: Choice) -> Run:
     if not isinstance(launch, Bound):
         raise NotServed(f"family {family.name} does not tell how it is launched")
     named = launch.named
-    scratch = (named["partials"].numel(), named["counters"].numel()) if "partials" in named else None
     try:
-        return direct(launch, (lambda stream: engine.pool.take(stream, *scratch)) if scratch else None)
+        run = direct(launch)
     except (NotDirect, TritonError) as error:
         raise NotServed(str(error)) from error
+    if "partials" not in named:
+        return run
+    return _with_scratch(run, engine.pool, named["partials"].numel(), named["counters"].numel())
+
+
+def _with_scratch(run: Run, pool: Pool, partials: int, counters: int) -> Run:
+    """`run` with the scratch memory of the stream that it is given, which is looked up once a stream."""
+    known = pool.lend()
+    capturing = torch._C._cuda_isCurrentStreamCapturing
+
+    def run_there(a: int, b: int, d: int, *rest: int) -> None:
+        stream = rest[-1]
+        lent = known.get(stream)
+        if lent is None or capturing():  # what is captured has memory of its own
+            lent = pool.take(stream, partials, counters, known)
+        run(a, b, d, lent.partials, lent.counters, *rest)  # `lent` keeps the memory until it is launched
+
+    return run_there
 
 
 def _served(engine: Engine, wanted: Wanted, run: Run) -> Serve:
     index = engine.index
-    # Of the right shape without the memory: an empty tensor like it is had in half the time that torch.empty takes.
-    like = torch.empty((), dtype=wanted.a.dtype, device=wanted.a.device).expand(wanted.shape)
-    empty_like = torch.empty_like
+    new = _new(wanted)
     current_stream = torch._C._cuda_getCurrentRawStream
     misaligned = VECTOR_BYTES - 1
 
-    def serve(a: torch.Tensor, b: torch.Tensor, d: torch.Tensor | None) -> torch.Tensor | None:
+    def serve(a: torch.Tensor, b: torch.Tensor, d: torch.Tensor | None = None) -> torch.Tensor | None:
         at_a, at_b = a.data_ptr(), b.data_ptr()
         if (at_a | at_b) & misaligned:
             return None
         if d is None:
-            d = empty_like(like)
+            d = new()
         run(at_a, at_b, d.data_ptr(), current_stream(index))
         return d
 
+    return serve
+
+
+def _served_with_bias(engine: Engine, wanted: Wanted, run: Run) -> Serve:
+    index = engine.index
+    new = _new(wanted)
+    current_stream = torch._C._cuda_getCurrentRawStream
+    misaligned = VECTOR_BYTES - 1
+
+    def serve(a: torch.Tensor, b: torch.Tensor, bias: torch.Tensor) -> torch.Tensor | None:
+        at_a, at_b = a.data_ptr(), b.data_ptr()
+        if (at_a | at_b) & misaligned:
+            return None
+        d = new()
+        run(at_a, at_b, d.data_ptr(), bias.data_ptr(), current_stream(index))
+        return d
+
+    return serve
+
+
+def _there(index: int, serve: Serve) -> Serve:
+    """`serve` on its device, whichever is current."""
     if torch.cuda.device_count() == 1:
         return serve
 
-    def serve_there(a: torch.Tensor, b: torch.Tensor, d: torch.Tensor | None) -> torch.Tensor | None:
+    def serve_there(a: torch.Tensor, b: torch.Tensor, *rest: torch.Tensor | None) -> torch.Tensor | None:
         if torch.cuda.current_device() == index:
-            return serve(a, b, d)
+            return serve(a, b, *rest)
         with torch.cuda.device(index):
-            return serve(a, b, d)
+            return serve(a, b, *rest)
 
     return serve_there
+
+
+def _new(wanted: Wanted) -> Callable[[], torch.Tensor]:
+    """What makes D, on the current device, in half the time of `torch.empty`: the allocation that Inductor's code uses,
+    past the dispatcher, or `empty_like` of a tensor of the right shape without the memory."""
+    like = torch.empty((), dtype=wanted.a.dtype, device=wanted.a.device).expand(wanted.shape)
+    fast = getattr(torch._C._dynamo.guards, "_empty_strided_cuda", None)
+    if fast is None:
+        return partial(torch.empty_like, like)
+    return partial(fast, tuple(like.shape), torch.empty_like(like, device="meta").stride(), like.dtype)

@@ -28,6 +28,15 @@ def test_the_library_serves_where_it_won_or_may_have_won() -> None:
     assert "never timed beside the library" in lookup(alone, problem(16)).why
 
 
+def test_a_bias_is_served_as_it_was_tuned_with_one() -> None:
+    biased = dataclasses.replace(problem(16), epilogue="bias")
+    plain = table({16: [(kernel(), 1.2), (CUBLAS, 1.0)]})
+    assert "nothing is tuned of n=4096, k=4096, bf16, bias" in lookup(plain, biased).why
+    tuned = Table(DEVICE, {**plain.winners, biased: (standing(kernel(32), 1.1), standing(CUBLAS, 1.0))})
+    assert lookup(tuned, biased).config == kernel(32)
+    assert lookup(tuned, dataclasses.replace(biased, m=9)).config == kernel(32)
+
+
 def test_one_row_of_tiles_serves_fewer_rows_as_fast() -> None:
     choice = lookup(table({16: [(kernel(16), 1.2), (CUBLAS, 1.0)]}), problem(3))
     assert (choice.origin, choice.config, choice.measured) == (Origin.NEAR, kernel(16), problem(16))

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import prune
 
 import tilewright
+from tilewright.kernels.dispatch.direct import by_library
+from tilewright.kernels.dispatch.modules import Layer
+from tilewright.kernels.dispatch.optimize import _losers
+from tilewright.kernels.dispatch.proof import Duel
+from tilewright.kernels.result import Ratio
 
 
 class Model(nn.Module):
@@ -92,6 +101,51 @@ def test_a_model_is_run_both_ways_and_told_of(form: str) -> None:
     assert "deviation of the outputs from fp32: 0 before, 0 after" in report.notes[1]
     assert model.training
     assert torch.equal(model(x), expected)
+
+
+def test_what_does_not_surely_pay_is_off() -> None:
+    """Groups that win, lose, and stay open alone: the open ones are judged together."""
+    groups = [[Layer(str(place), tilewright.Linear(8, 8))] for place in range(4)]
+    times = {"0": 0.9, "1": 1.1, "2": 1.0, "3": 1.0}
+
+    def compare(layers: Sequence[Layer]) -> Duel:
+        mean = sum(times[layer.name] for layer in layers) / len(layers)
+        noise = [0.02 * (-1) ** turn for turn in range(12)]
+        return Duel(tuple(1.0 for _ in noise), tuple(mean + each for each in noise))
+
+    lost = {layer.name: found.ratio for layers, found in _losers(groups, compare) for layer in layers}
+    assert list(lost) == ["1", "2", "3"]
+    assert lost["1"].high < 1 < lost["2"].high
+    assert [type(group[0].module) for group in groups] == [tilewright.Linear, *[nn.Linear] * 3]
+    times.update({"2": 0.95, "3": 0.95})
+    assert [layer.name for layers, _ in _losers(groups, compare) for layer in layers] == ["1"]
+
+
+def test_a_duel_is_only_decided_by_an_interval() -> None:
+    assert Duel((1.0,) * 5, (0.5,) * 5).ratio == Ratio(2.0, 0.0, math.inf)
+    surely = Duel((1.0,) * 9, (0.9, 0.8, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 2.0))
+    assert surely.pays
+    assert surely.ratio == Ratio(2.0, 1 / 0.9, 2.0)
+    assert Duel((1.0,) * 9, (0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 2.0, 2.0)).is_open
+
+
+def test_a_layer_of_the_library_looks_no_further_until_it_is_moved() -> None:
+    """On a CPU all are; what is served so is right for another dtype, a pruned weight and a gradient too."""
+    layer, x = tilewright.Linear(8, 16), torch.randn(5, 8)
+    for _ in range(2):
+        layer(x)
+    assert (x.shape, id(layer.weight)) in by_library
+    assert torch.equal(layer(x), functional.linear(x, layer.weight, layer.bias))
+    assert layer(x).requires_grad
+    layer.double()
+    assert (x.shape, id(layer.weight)) not in by_library
+    assert layer(x.double()).dtype is torch.float64
+    layer.float()
+    prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
+    assert (layer.weight == 0).sum() == 64
+    assert torch.equal(layer(x), functional.linear(x, layer.weight, layer.bias))
+    compiled = torch.compile(tilewright.Linear(8, 16), fullgraph=True, backend="eager")
+    assert compiled(x).shape == (5, 16)
 
 
 def test_training_goes_on() -> None:

@@ -21,7 +21,7 @@ def test_forward_and_backward_are_recorded(tmp_path: Path) -> None:
         for _ in range(3):
             model(x).sum().backward()
         torch.ones(4, 4).double() @ torch.ones(4, 4).double()
-    forward = {Problem(8, 64, 32), Problem(8, 16, 64)}
+    forward = {Problem(8, 64, 32, epilogue="bias"), Problem(8, 16, 64)}
     assert {problem: recording.counts[problem].calls for problem in forward} == dict.fromkeys(forward, 3)
     assert {problem.layout for problem in recording.counts} >= {"nt", "tn"}
     assert any("float64" in why for why in recording.others)

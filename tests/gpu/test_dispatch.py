@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 import tilewright
@@ -69,6 +70,10 @@ def tables() -> Table:
                 ]
                 if fitting:
                     winners[problem] = (standing(fitting[(place + turn) % len(fitting)]),)
+        biased = Problem(*shape, epilogue="bias")
+        configs = [config for name in OURS for config in FAMILIES[name].defaults(biased, device)[:1]]
+        taken = [config for config in configs if config in FAMILIES[config.family].space(biased, device)]
+        winners[biased] = (standing(taken[place % len(taken)]),)
     return Table(device, winners)
 
 
@@ -157,6 +162,79 @@ def layer(m: int = 16, n: int = 256, k: int = 512) -> tuple[torch.Tensor, torch.
     torch.manual_seed(0)
     x = torch.randn((m, k), device="cuda", dtype=torch.bfloat16)
     return x, torch.randn((n, k), device="cuda", dtype=torch.bfloat16)
+
+
+def test_a_bias_is_added_on_the_way_out() -> None:
+    """By whatever family takes one, from whatever address the bias comes."""
+    fused = 0
+    for m, n, k in SHAPES:
+        x, weight = layer(m, n, k)
+        biases = torch.randn(n + 1, device="cuda", dtype=x.dtype)
+        plan = plan_of(x, weight, transposed=True, bias=True)
+        fused += plan.serve is not None
+        for bias in (biases[:n], biases[1:]):
+            exact = functional.linear(x.double(), weight.double(), bias.double())
+            library = (functional.linear(x, weight, bias).double() - exact).abs().max()
+            slack = torch.finfo(x.dtype).eps * exact.abs().max()
+            for _ in range(2):  # planned, then by the way that was made
+                found = tilewright.linear(x, weight, bias)
+                assert (found.double() - exact).abs().max() <= 2 * library + slack
+        assert torch.equal(
+            tilewright.linear(x, weight, biases[:n], "relu"), functional.relu(tilewright.linear(x, weight, biases[:n]))
+        )
+    assert fused == len(SHAPES)
+
+
+def test_a_way_is_only_for_calls_of_its_form() -> None:
+    """After one call, others of the same shapes that differ in all else: strides, dtype, class, gradient, autocast."""
+    x, weight = layer()
+    right = tilewright.linear(x, weight)
+    assert torch.equal(tilewright.linear(x, weight), right)
+    turned = weight.T.contiguous().T
+    assert_near(tilewright.linear(x, turned), x, weight.T)
+    spread = torch.zeros((16, 1024), device="cuda", dtype=x.dtype)
+    spread[:, ::2] = x
+    assert_near(tilewright.linear(spread[:, ::2], weight), x, weight.T)
+    assert tilewright.linear(x.half(), weight.half()).dtype is torch.float16
+    wanting = x.clone().requires_grad_()
+    assert tilewright.linear(wanting, weight).requires_grad
+    with torch.no_grad():
+        assert torch.equal(tilewright.linear(wanting, weight), right)
+    with torch.inference_mode():
+        assert torch.equal(tilewright.linear(x, weight), right)
+    with torch.autocast("cuda", torch.float16):
+        assert tilewright.linear(x, weight).dtype is torch.float16
+    batch = torch.stack((x, x))
+    assert torch.allclose(
+        torch.vmap(lambda one: tilewright.linear(one, weight))(batch)[0].float(), right.float(), rtol=0.05, atol=0.5
+    )
+    assert torch.equal(tilewright.linear(x, weight), right)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="it takes two GPUs")
+def test_two_gpus_in_one_process() -> None:
+    """Each is served by what is loaded on it, whichever is current, from several threads."""
+    cases = [layer(*shape) for shape in SHAPES[:4]]
+    there = [(x.to("cuda:1"), weight.to("cuda:1")) for x, weight in cases]
+    wrong: list[int] = []
+
+    def work(number: int) -> None:
+        for turn in range(200):
+            with torch.cuda.device(turn % 2):
+                for case in (cases, there)[number % 2]:
+                    found = tilewright.linear(*case)
+                    torch.cuda.synchronize(found.device)
+                    near = functional.linear(*case).float()
+                    if found.device != case[0].device or not torch.allclose(found.float(), near, rtol=0.05, atol=0.5):
+                        wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert plan_of(*there[0], transposed=True).serve is not None
 
 
 def test_three_dimensions_are_one_launch() -> None:
@@ -335,6 +413,9 @@ def test_a_llama_keeps_its_numbers(llama: Any) -> None:
         llama.bfloat16()
         report = tilewright.optimize(llama, example_inputs={"input_ids": prompt}, rounds=2)
         assert len(report.replaced) + len(report.left) == 15
+        report = tilewright.optimize(llama, {"input_ids": prompt, "use_cache": False}, rounds=6, captured=True)
+        assert len(report.replaced) + len(report.left) == 15
+        assert all(type(one) is nn.Linear for name, one in llama.named_modules() if name in report.left)
         report = tilewright.optimize(llama)
         assert len(report.replaced) == 15
         weight = llama.lm_head.weight
