@@ -1,8 +1,9 @@
 """Epilogues in Triton and in torch, one row a step, and what a kernel needs to take them.
 
 A kernel applies `epilogue` to a tile of the accumulator, in fp32, just before the store. Its parameters for that stand
-after all others: scale (one fp32 number), bias (n elements) and residual (m x n) as pointers, None where there is none,
-the residual's strides, and the activation. The residual is read as D is written: its rows lie as those of D do.
+after all others: scale (one fp32 number), row_scale (m of them), column_scale (n of them), bias (n elements) and
+residual (m x n) as pointers, None where there is none, the residual's strides, and the activation. The residual is read
+as D is written: its rows lie as those of D do.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import triton
 import triton.language as tl
 
 from .access import VECTOR_BYTES, Access, Accesses
-from .epilogue import ACTIVATIONS, OPERANDS, steps_of
+from .epilogue import ACTIVATIONS, OPERANDS, SCALES, steps_of
 from .family import Call, Launch
 from .problem import DTYPES, Problem
 from .space import Constraint
@@ -83,6 +84,8 @@ def _silu(matrix: torch.Tensor) -> torch.Tensor:
 TABLE: Final = MappingProxyType(
     {
         "scale": Step(scaled, lambda matrix, scale: matrix.mul_(scale)),
+        "row_scale": Step(scaled, lambda matrix, scales: matrix.mul_(scales[:, None])),
+        "column_scale": Step(scaled, lambda matrix, scales: matrix.mul_(scales)),
         "bias": Step(added, lambda matrix, bias: matrix.add_(bias)),
         "relu": Step(relu, lambda matrix: matrix.relu_()),
         "gelu": Step(gelu, _gelu),
@@ -95,11 +98,17 @@ TABLE: Final = MappingProxyType(
 
 @triton.jit
 def epilogue(
-    total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION: tl.constexpr
+    total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+    ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     """The tile of D, [rows, columns], of the accumulator's tile."""
+    total = total.to(tl.float32)
     if scale is not None:
         total = scaled(total, tl.load(scale))
+    if row_scale is not None:
+        total = scaled(total, tl.load(row_scale + rows, mask=rows < m, other=0.0)[:, None])
+    if column_scale is not None:
+        total = scaled(total, tl.load(column_scale + columns, mask=columns < n, other=0.0)[None, :])
     if bias is not None:
         total = added(total, tl.load(bias + columns, mask=columns < n, other=0.0).to(tl.float32)[None, :])
     if ACTIVATION == "relu":
@@ -129,7 +138,7 @@ class Parameters:
 def parameters(problem: Problem, accesses: Accesses, element: str) -> Parameters:
     """For D's `element`, as Triton names it."""
     steps = steps_of(problem.epilogue)
-    types = {"scale": "*fp32", "bias": f"*{element}", "residual": f"*{element}"}
+    types = {**dict.fromkeys(SCALES, "*fp32"), "bias": f"*{element}", "residual": f"*{element}"}
     found = Parameters({name: types[name] for name in OPERANDS if name in steps}, {}, {})
     found.constants.update({name: None for name in OPERANDS if name not in steps})
     found.constants["ACTIVATION"] = next((step for step in steps if step in ACTIVATIONS), "")
@@ -157,13 +166,13 @@ def arguments(call: Call) -> list[Any]:
 
 
 def refuses(call: Call) -> str:
-    """Why the epilogue's operands cannot be taken, or "": a bias is dense, and a residual lies as D does."""
+    """Why the epilogue's operands cannot be taken, or "": vectors are dense, and a residual lies as D does."""
     for name in call.problem.epilogue_operands:
         given = getattr(call, name)
         if given is None:
             return f"{name} is missing: the epilogue {call.problem.epilogue} takes it"
-        if name == "bias" and given.stride(0) != 1 and given.numel() > 1:
-            return f"bias has a stride of {given.stride(0)}: make it contiguous"
+        if name in ("row_scale", "column_scale", "bias") and given.stride(0) != 1 and given.numel() > 1:
+            return f"{name} has a stride of {given.stride(0)}: make it contiguous"
         if name == "residual":
             own, wanted = Access.of(given), Access.of(call.d)
             if (wanted.unit is not None and own.unit != wanted.unit) or (wanted.aligned and not own.aligned):

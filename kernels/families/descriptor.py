@@ -50,25 +50,27 @@ def load_b(b, step, column, TRANSPOSED: tl.constexpr):
 
 @triton.jit
 def tile_kernel(
-    a, b, d, m, n, k, group_m, scale, bias, residual, stride_rm, stride_rn,
+    a, b, d, m, n, k, group_m, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     tile_m, tile_n = tiles.grouped(tl.program_id(0), tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N), group_m)
     row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
-    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype)
     for step in range(0, k, BLOCK_K):
         a_tile = load_a(a, row, step, A_TRANSPOSED)
         b_tile = load_b(b, step, column, B_TRANSPOSED)
-        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        total = tiles.multiply(a_tile, b_tile, total, PRECISION)
     rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
-    total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+    total = fused.epilogue(
+        total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION
+    )
     d.store([row, column], total.to(d.dtype))
 
 
 @triton.jit
 def persistent_kernel(
-    a, b, d, m, n, k, group_m, scale, bias, residual, stride_rm, stride_rn,
+    a, b, d, m, n, k, group_m, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
@@ -77,13 +79,15 @@ def persistent_kernel(
     for program in tl.range(tl.program_id(0), tiles_m * tiles_n, tl.num_programs(0), flatten=True):
         tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
         row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
-        total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype)
         for step in range(0, k, BLOCK_K):
             a_tile = load_a(a, row, step, A_TRANSPOSED)
             b_tile = load_b(b, step, column, B_TRANSPOSED)
-            total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+            total = tiles.multiply(a_tile, b_tile, total, PRECISION)
         rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
-        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+        total = fused.epilogue(
+            total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION
+        )
         d.store([row, column], total.to(d.dtype))
 
 
@@ -168,16 +172,16 @@ def bind(call: Call, config: Config) -> Launch:
 
 TENSOR_CORES = Constraint(
     "tensor_cores",
-    "operands that are not K-major 32-bit or 16-bit",
+    "operands that are neither 16-bit nor K-major",
     lambda problem, device, config: (
         0
         if DTYPES[problem.dtype].bytes == 2
         else 1 + (problem.layout != "nt")
-        if DTYPES[problem.dtype].precision == "ieee"
+        if problem.dtype == "fp32"
         else int(problem.layout != "nt")
     ),
     lambda problem, device, config: 0,
-    "tensor cores take 16-bit operands, and tf32 ones that are K-major, straight from shared memory",
+    "tensor cores take 16-bit operands, and K-major ones of tf32 or of 8 bits, straight from shared memory",
 )
 
 

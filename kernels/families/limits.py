@@ -29,7 +29,7 @@ def tile_count(problem: Problem, config: Config) -> int:
 
 def multiplies_on_tensor_cores(problem: Problem) -> bool:
     """IEEE fp32 alone is multiplied by ordinary fused multiply-adds."""
-    return DTYPES[problem.dtype].bytes == 2 or DTYPES[problem.dtype].precision == "tf32"
+    return DTYPES[problem.dtype].bytes <= 2 or DTYPES[problem.dtype].precision == "tf32"
 
 
 NON_EMPTY = Constraint(
@@ -38,6 +38,14 @@ NON_EMPTY = Constraint(
     lambda problem, device, config: sum(extent == 0 for extent in problem.shape),
     lambda problem, device, config: 0,
     "an empty product has nothing to tune; the library serves it",
+)
+
+FP8 = Constraint(
+    "fp8",
+    "(needed sm)",
+    lambda problem, device, config: 89 if DTYPES[problem.dtype].storage.startswith("float8") else 0,
+    lambda problem, device, config: device.capability,
+    "tensor cores multiply fp8 from Ada (sm_89) on",
 )
 
 EXTENT = Constraint(

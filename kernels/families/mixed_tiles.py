@@ -29,7 +29,7 @@ from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
 from . import heights, limits, tiles, warp_groups
 from . import tma as tma_limits
-from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_in, store_columns
+from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_in, no_sum, store_columns
 
 GROUP_ROWS = gl.constexpr(ROWS)
 
@@ -107,7 +107,6 @@ def lead(
     BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
     BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
     BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
     next_tile = gl.program_id(0)
     next_step = 0
     next_row = 0
@@ -120,7 +119,7 @@ def lead(
     stage = 0
     phase = 0
     for tile in range(gl.program_id(0), count_tiles(m, n, tall, BLOCK_M, BLOCK_N), gl.num_programs(0)):
-        total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
+        total = no_sum(BLOCK_N, a_ring.dtype)
         for step in range(0, k, BLOCK_K):
             total = begin_multiply(
                 a_ring.index(stage * CONSUMERS), b_ring.index(stage), full.index(stage), phase, total, step > 0,
@@ -136,7 +135,7 @@ def lead(
             mbarrier.arrive(empty.index(stage))
             stage, phase = advance(stage, phase, STAGES)
         row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
-        store_columns(d, total, out.index(0), row, column, BLOCK_N // d.block_shape[1])
+        store_columns(d, total.to(gl.float32), out.index(0), row, column, BLOCK_N // d.block_shape[1])
     tma.store_wait(0)
 
 
@@ -151,14 +150,13 @@ def follow(
     BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
     BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
     BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
     count = count_tiles(m, n, tall, BLOCK_M, BLOCK_N)
     busy_count = tall * gl.cdiv(n, BLOCK_N) if PART == CONSUMERS - 1 else count
     stage = 0
     phase = 0
     for tile in range(gl.program_id(0), count, gl.num_programs(0)):
         if tile < busy_count:
-            total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
+            total = no_sum(BLOCK_N, a_ring.dtype)
             for step in range(0, k, BLOCK_K):
                 total = begin_multiply(
                     a_ring.index(stage * CONSUMERS + PART), b_ring.index(stage), full.index(stage), phase, total,
@@ -168,7 +166,9 @@ def follow(
                 mbarrier.arrive(empty.index(stage))
                 stage, phase = advance(stage, phase, STAGES)
             row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
-            store_columns(d, total, out.index(PART), row + PART * GROUP_ROWS, column, BLOCK_N // d.block_shape[1])
+            store_columns(
+                d, total.to(gl.float32), out.index(PART), row + PART * GROUP_ROWS, column, BLOCK_N // d.block_shape[1]
+            )
         else:
             # It waits like the others: by parity alone, a barrier is told apart from itself one round later only.
             for _step in range(0, k, BLOCK_K):
@@ -240,6 +240,15 @@ HEIGHT = Constraint(
 )
 
 
+UNPROMOTED = Constraint(
+    "promotion",
+    "sums to promote",
+    lambda problem, device, config: int(DTYPES[problem.dtype].precision == "promoted"),
+    lambda problem, device, config: 0,
+    "without a warp that loads, no registers are left for a sum beside the total",
+)
+
+
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
     wide = DTYPES[problem.out_dtype].bytes == 4
@@ -260,7 +269,8 @@ FAMILY = Family(
         limits.NON_EMPTY,
         limits.EXTENT,
         tma_limits.ALIGNED,
-        warp_groups.SIXTEEN_BIT,
+        warp_groups.OPERANDS,
+        UNPROMOTED,
         limits.fitting("block_n", "n", 128),
         HEIGHT,
         limits.grouping(GROUPS),

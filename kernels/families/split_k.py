@@ -30,7 +30,7 @@ from .limits import cdiv
 def split_k_kernel(
     a, b, d, partials, counters, m, n, k, split,
     stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
-    scale, bias, residual, stride_rm, stride_rn,
+    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):  # fmt: skip
@@ -46,31 +46,38 @@ def split_k_kernel(
     b_at = b + (first + steps).to(tl.int64)[:, None] * stride_bk + columns.to(tl.int64)[None, :] * stride_bn
     row_inside = rows[:, None] < m
     column_inside = columns[None, :] < n
-    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype.element_ty)
     for done in range(first, last, BLOCK_K):
         a_tile = tl.load(a_at, mask=row_inside & (steps[None, :] < k - done), other=0.0)
         b_tile = tl.load(b_at, mask=column_inside & (steps[:, None] < k - done), other=0.0)
-        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        total = tiles.multiply(a_tile, b_tile, total, PRECISION)
         a_at += BLOCK_K * stride_ak
         b_at += BLOCK_K * stride_bk
     d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
     inside = row_inside & column_inside
     if split == 1:
-        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
-        tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
+        result = fused.epilogue(
+            total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION
+        )
+        tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
     else:
         within = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
         slot = partials + tile.to(tl.int64) * split * (BLOCK_M * BLOCK_N) + within
-        tl.store(slot + part * (BLOCK_M * BLOCK_N), total, cache_modifier=".cg")
+        # What is summed in int32 keeps its bits.
+        tl.store(slot + part * (BLOCK_M * BLOCK_N), total.to(tl.float32, bitcast=True), cache_modifier=".cg")
         # Every thread's part of the tile is stored before one thread counts this program in.
         tl.debug_barrier()
         arrived = tl.atomic_add(counters + tile, 1, sem="acq_rel")
         if arrived == split - 1:
-            total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+            total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype.element_ty)
             for earlier in range(split):
-                total += tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
-            total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
-            tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
+                partial = tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
+                total += partial.to(total.dtype, bitcast=True)
+            result = fused.epilogue(
+                total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+                ACTIVATION,
+            )  # fmt: skip
+            tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
             tl.store(counters + tile, 0)
 
 
@@ -152,6 +159,7 @@ FAMILY = Family(
     constraints=(
         limits.NON_EMPTY,
         limits.EXTENT,
+        limits.FP8,
         FEW_ROWS,
         limits.fitting("block_m", "m", 16),
         limits.fitting("block_n", "n", 32),

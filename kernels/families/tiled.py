@@ -29,7 +29,7 @@ from .limits import cdiv
 def tiled_kernel(
     a, b, d, m, n, k, group_m,
     stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
-    scale, bias, residual, stride_rm, stride_rn,
+    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):  # fmt: skip
@@ -41,14 +41,16 @@ def tiled_kernel(
     b_at = b + steps.to(tl.int64)[:, None] * stride_bk + columns.to(tl.int64)[None, :] * stride_bn
     row_inside = rows[:, None] < m
     column_inside = columns[None, :] < n
-    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype.element_ty)
     for done in range(0, k, BLOCK_K):
         a_tile = tl.load(a_at, mask=row_inside & (steps[None, :] < k - done), other=0.0)
         b_tile = tl.load(b_at, mask=column_inside & (steps[:, None] < k - done), other=0.0)
-        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        total = tiles.multiply(a_tile, b_tile, total, PRECISION)
         a_at += BLOCK_K * stride_ak
         b_at += BLOCK_K * stride_bk
-    total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+    total = fused.epilogue(
+        total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION
+    )
     d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
     tl.store(d_at, total.to(d.dtype.element_ty), mask=row_inside & column_inside)
 
@@ -107,6 +109,7 @@ FAMILY = Family(
     constraints=(
         limits.NON_EMPTY,
         limits.EXTENT,
+        limits.FP8,
         limits.fitting("block_m", "m", 16),
         limits.fitting("block_n", "n", 32),
         limits.grouping(GROUPS),

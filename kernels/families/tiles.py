@@ -15,11 +15,15 @@ from ..binary import Binary
 from ..config import Config
 from ..device import Device
 from ..family import Call
-from ..problem import DTYPES, Problem
+from ..problem import DTYPES, PROMOTED, Problem
 from . import limits
 
+PROMOTED_AFTER = tl.constexpr(PROMOTED)
 SMALLEST_COPY_BYTES = 4  # of an asynchronous copy (cp.async)
-TRITON_TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+TRITON_TYPES = {
+    "bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8_e4m3fn": "fp8e4nv", "float8_e5m2": "fp8e5",
+    "int8": "i8",
+}  # fmt: skip
 
 
 @triton.jit
@@ -30,6 +34,23 @@ def grouped(program, tiles_m, tiles_n, group_m):
     height = tl.minimum(tiles_m - first, group_m)
     within = program % (group_m * tiles_n)
     return first + within % height, within // height
+
+
+@triton.jit
+def nothing(BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, OPERAND: tl.constexpr):
+    """An accumulator of zeros for operands of that type."""
+    return tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.int32 if tl.int8 == OPERAND else tl.float32)
+
+
+@triton.jit
+def multiply(a_tile, b_tile, total, PRECISION: tl.constexpr):
+    """total + a_tile @ b_tile. `PRECISION` is that of a dtype in `problem.py`."""
+    if PRECISION == "promoted":
+        STEPS: tl.constexpr = a_tile.shape[1] if a_tile.shape[1] < PROMOTED_AFTER else PROMOTED_AFTER
+        total = tl.dot(a_tile, b_tile, total, max_num_imprecise_acc=STEPS)
+    else:
+        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION, out_dtype=total.dtype)
+    return total
 
 
 @dataclass(frozen=True, slots=True)

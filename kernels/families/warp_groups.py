@@ -21,7 +21,22 @@ from . import limits, tiles
 WARPS: Final = 4  # of a warp group
 ROWS: Final = 64  # of a warp group's multiplication (wgmma), and so of a consumer's part of a tile
 GROUPS: Final = (1, 4, 8, 12, 16)
+GROUP_ROWS = gl.constexpr(ROWS)
 SWIZZLE_BYTES: Final = 128  # of the widest pattern in which shared memory is laid out for the tensor cores
+
+
+@gluon.jit
+def no_sum(COLUMNS: gl.constexpr, OPERAND: gl.constexpr):
+    """A warp group's accumulator of zeros, for operands of that type."""
+    if gl.int8 == OPERAND:  # of which Triton multiplies 224 columns at once
+        layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, min(COLUMNS, 128), 32])
+        total = gl.zeros((GROUP_ROWS, COLUMNS), gl.int32, layout)
+    else:
+        layout: gl.constexpr = gl.NVMMADistributedLayout(
+            [3, 0], [4, 1], [16, COLUMNS, 256 // OPERAND.primitive_bitwidth]
+        )
+        total = gl.zeros((GROUP_ROWS, COLUMNS), gl.float32, layout)
+    return total
 
 
 @gluon.jit
@@ -99,8 +114,11 @@ def _dtypes(problem: Problem) -> tuple[str, str, str]:
     return problem.dtype, problem.dtype, problem.out_dtype
 
 
-def built(kernel: Any, problem: Problem, config: Config, integers: tuple[str, ...]) -> Binary:
-    """A kernel of the descriptors of A, B and D and of `integers`. It starts as one warp group."""
+def built(
+    kernel: Any, problem: Problem, config: Config, integers: tuple[str, ...], others: Mapping[str, Any] | None = None
+) -> Binary:
+    """A kernel of the descriptors of A, B and D and of `integers`, with `others` compiled in beside what all of them
+    have. It starts as one warp group."""
     types: dict[str, str] = {}
     for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
@@ -111,6 +129,7 @@ def built(kernel: Any, problem: Problem, config: Config, integers: tuple[str, ..
         "STAGES": config["num_stages"],
         "A_TRANSPOSED": problem.a_transposed,
         "B_TRANSPOSED": problem.b_transposed,
+        **(others or {}),
     }
     return Binary(kernel, tuple(types.items()), tuple(constants.items()), (), WARPS, num_stages=1)
 
@@ -152,12 +171,19 @@ HOPPER = Constraint(
     lambda problem, device, config: 0,
     "it multiplies with wgmma, which Hopper (sm_90) alone has",
 )
-SIXTEEN_BIT = Constraint(
+
+
+def _unlike(problem: Problem, device: Device, config: Config) -> float:
+    size = DTYPES[problem.dtype].bytes
+    return 0 if size == 2 else 2 if size == 4 else int(problem.layout != "nt")
+
+
+OPERANDS = Constraint(
     "dtype",
-    "bytes an operand",
-    lambda problem, device, config: DTYPES[problem.dtype].bytes,
-    lambda problem, device, config: 2,
-    "wgmma takes operands of 16 bits in either order; of 32 bits it takes K-major ones alone",
+    "operands of 32 bits, or of 8 that are not K-major",
+    _unlike,
+    lambda problem, device, config: 0,
+    "wgmma takes operands of 16 bits in either order, others K-major ones alone",
 )
 SLICES = Constraint(
     "store_slices",

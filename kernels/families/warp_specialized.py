@@ -26,9 +26,10 @@ from ..family import Call, Family, Launch
 from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis
-from . import limits, tiles, warp_groups
+from . import limits, promotion, tiles, warp_groups
 from . import tma as tma_limits
-from .warp_groups import GROUPS, advance, begin_multiply, copy_in, store_columns
+from .promotion import sum_promoted
+from .warp_groups import GROUPS, advance, begin_multiply, copy_in, no_sum, store_columns
 
 GROUP_ROWS = gl.constexpr(warp_groups.ROWS)
 
@@ -64,7 +65,7 @@ def produce(
 @gluon.jit
 def consume(
     d, a_ring, b_ring, out, full, empty, m, n, k, group_m,
-    PART: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+    PART: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, PROMOTED: gl.constexpr,
 ):  # fmt: skip
     """Multiplies and stores those 64 rows of each tile that are this consumer's."""
     STAGES: gl.constexpr = b_ring.shape[0]
@@ -72,24 +73,26 @@ def consume(
     BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
     BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
     BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
     tiles_m, tiles_n = gl.cdiv(m, BLOCK_M), gl.cdiv(n, BLOCK_N)
     stage = 0
     phase = 0
     for program in range(gl.program_id(0), tiles_m * tiles_n, gl.num_programs(0)):
         tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
-        total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
-        for step in range(0, k, BLOCK_K):
-            a_tile = a_ring.index(stage * CONSUMERS + PART)
-            total = begin_multiply(
-                a_tile, b_ring.index(stage), full.index(stage), phase, total, step > 0, A_TRANSPOSED, B_TRANSPOSED
-            )
-            # Keeping one multiplication in flight past the release of its stage is 0.5 to 2% slower (H200, 2026-11).
-            total = warpgroup_mma_wait(0, deps=[total])
-            mbarrier.arrive(empty.index(stage))
-            stage, phase = advance(stage, phase, STAGES)
+        if PROMOTED:
+            total, stage, phase = sum_promoted(a_ring, b_ring, full, empty, stage, phase, k, PART)
+        else:
+            total = no_sum(BLOCK_N, a_ring.dtype)
+            for step in range(0, k, BLOCK_K):
+                a_tile = a_ring.index(stage * CONSUMERS + PART)
+                total = begin_multiply(
+                    a_tile, b_ring.index(stage), full.index(stage), phase, total, step > 0, A_TRANSPOSED, B_TRANSPOSED
+                )
+                # Keeping one multiplication in flight past the release of its stage costs 0.5 to 2% (H200, 2026-11).
+                total = warpgroup_mma_wait(0, deps=[total])
+                mbarrier.arrive(empty.index(stage))
+                stage, phase = advance(stage, phase, STAGES)
         row = tile_m * BLOCK_M + PART * GROUP_ROWS
-        store_columns(d, total, out.index(PART), row, tile_n * BLOCK_N, BLOCK_N // d.block_shape[1])
+        store_columns(d, total.to(gl.float32), out.index(PART), row, tile_n * BLOCK_N, BLOCK_N // d.block_shape[1])
     tma.store_wait(0)
 
 
@@ -97,6 +100,7 @@ def consume(
 def warp_specialized_kernel(
     a, b, d, m, n, k, group_m,
     CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+    PROMOTED: gl.constexpr,
 ):  # fmt: skip
     a_ring = gl.allocate_shared_memory(a.dtype, [STAGES * CONSUMERS] + a.block_shape, a.layout)
     b_ring = gl.allocate_shared_memory(b.dtype, [STAGES] + b.block_shape, b.layout)
@@ -110,20 +114,20 @@ def warp_specialized_kernel(
     # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
     if CONSUMERS == 1:
         gl.warp_specialize([
-            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 0, A_TRANSPOSED, B_TRANSPOSED)),
+            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 0, A_TRANSPOSED, B_TRANSPOSED, PROMOTED)),
             (produce, (a, b, a_ring, b_ring, full, empty, m, n, k, group_m, A_TRANSPOSED, B_TRANSPOSED)),
         ], [1], [40])  # fmt: skip
     elif CONSUMERS == 2:
         gl.warp_specialize([
-            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 0, A_TRANSPOSED, B_TRANSPOSED)),
-            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 1, A_TRANSPOSED, B_TRANSPOSED)),
+            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 0, A_TRANSPOSED, B_TRANSPOSED, PROMOTED)),
+            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 1, A_TRANSPOSED, B_TRANSPOSED, PROMOTED)),
             (produce, (a, b, a_ring, b_ring, full, empty, m, n, k, group_m, A_TRANSPOSED, B_TRANSPOSED)),
         ], [4, 1], [232, 40])  # fmt: skip
     else:
         gl.warp_specialize([
-            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 0, A_TRANSPOSED, B_TRANSPOSED)),
-            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 1, A_TRANSPOSED, B_TRANSPOSED)),
-            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 2, A_TRANSPOSED, B_TRANSPOSED)),
+            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 0, A_TRANSPOSED, B_TRANSPOSED, PROMOTED)),
+            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 1, A_TRANSPOSED, B_TRANSPOSED, PROMOTED)),
+            (consume, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, 2, A_TRANSPOSED, B_TRANSPOSED, PROMOTED)),
             (produce, (a, b, a_ring, b_ring, full, empty, m, n, k, group_m, A_TRANSPOSED, B_TRANSPOSED)),
         ], [4, 4, 1], [152, 152, 40])  # fmt: skip
 
@@ -141,7 +145,8 @@ HANDED_OVER_BYTES = {1: 116, 2: 152, 3: 156}
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
-    return warp_groups.built(warp_specialized_kernel, problem, config, ("m", "n", "k", "group_m"))
+    promoted = {"PROMOTED": DTYPES[problem.dtype].precision == "promoted"}
+    return warp_groups.built(warp_specialized_kernel, problem, config, ("m", "n", "k", "group_m"), promoted)
 
 
 def bind(call: Call, config: Config) -> Launch:
@@ -175,7 +180,7 @@ FAMILY = Family(
         limits.NON_EMPTY,
         limits.EXTENT,
         tma_limits.ALIGNED,
-        warp_groups.SIXTEEN_BIT,
+        warp_groups.OPERANDS,
         limits.fitting("block_m", "m", 64),
         limits.fitting("block_n", "n", 64),
         limits.grouping(GROUPS),
@@ -187,5 +192,5 @@ FAMILY = Family(
     binary=binary,
     refuses=tma_limits.refuses,
     bind=bind,
-    sources=(Path(__file__), Path(warp_groups.__file__), Path(tiles.__file__)),
+    sources=(Path(__file__), Path(warp_groups.__file__), Path(promotion.__file__), Path(tiles.__file__)),
 )

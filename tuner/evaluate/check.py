@@ -11,7 +11,7 @@ from ...kernels.access import Accesses
 from ...kernels.epilogue import OPERANDS, steps_of
 from ...kernels.fused import TABLE
 from ...kernels.operands import Operands
-from ...kernels.problem import DTYPES, Problem
+from ...kernels.problem import DTYPES, PROMOTED, Problem
 from ..trial import Check
 
 # An element may deviate by twice the rounding of its own dtype, and by what summing k products in fp32 costs: at most
@@ -19,6 +19,9 @@ from ..trial import Check
 _RESULT_ROUNDINGS: Final = 2.0
 _SUM_ERROR: Final = 2.0**-20
 _STEP: Final = 16  # products that tensor cores add at once; each sum of theirs is cut off, not rounded, to fp32
+_NARROW_STEP: Final = 32  # the same for fp8 on Hopper, whose sums are cut off to 13 bits behind the point
+_NARROW_CUT: Final = 2.0**-13
+_NARROW_SIGMAS: Final = 2.0
 _CUT: Final = 2.0**-24  # so 64x64x65536 with D in fp32 ends 1.2e-4 short of the sum, on an H100 (2026-11)
 _INPUT_SIGMAS: Final = 16.0  # tf32 rounds the operands: a random walk over k of that many standard deviations
 _LIBRARY_SLACK: Final = 2.0
@@ -36,9 +39,10 @@ class Reference:
 
 
 def reference(problem: Problem, operands: Operands) -> Reference:
-    """Multiplies 16-bit inputs in fp32 (IEEE), where their products are exact, and 32-bit inputs in fp64; then the
-    epilogue, in the same precision."""
-    wide = torch.float64 if DTYPES[problem.dtype].bytes == 4 else torch.float32
+    """Multiplies inputs of 16 bits and of fp8 in fp32 (IEEE), where their products are exact, and others in fp64, where
+    the sums of int8 are; then the epilogue, in the same precision."""
+    exact = DTYPES[problem.dtype].bytes == 4 or problem.dtype == "int8"
+    wide = torch.float64 if exact else torch.float32
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
@@ -84,7 +88,22 @@ def _tolerance(problem: Problem, expected: torch.Tensor) -> torch.Tensor:
     relative = _RESULT_ROUNDINGS * DTYPES[problem.out_dtype].epsilon
     if problem.dtype != "fp32":
         relative += _CUT * problem.k / _STEP
+    if DTYPES[problem.dtype].storage.startswith("float8"):
+        narrow_relative, narrow_absolute = _narrow(problem)
+        relative, absolute = relative + narrow_relative, absolute + narrow_absolute
     return expected.abs() * relative + absolute
+
+
+def _narrow(problem: Problem) -> tuple[float, float]:
+    """What fp8 may deviate, relatively and absolutely, by the narrow sums of Hopper's tensor cores.
+
+    Each sum of `_NARROW_STEP` products is cut off towards zero, relatively to the sum so far: on the way to a large
+    element always in one direction, on the way to a small one in both. Runs that are promoted deviate independently.
+    """
+    run = min(problem.k, PROMOTED) if DTYPES[problem.dtype].precision == "promoted" else problem.k
+    steps, runs = max(run, 1) / _NARROW_STEP, max(problem.k, 1) / max(run, 1)
+    relative = _NARROW_CUT * steps / 2
+    return relative, _NARROW_SIGMAS * _NARROW_CUT * steps * run**0.5 * runs**0.5
 
 
 def ragged_companion(problem: Problem) -> Problem:
@@ -97,7 +116,7 @@ def ragged_companion(problem: Problem) -> Problem:
     def ragged(extent: int, aligned: int, odd: int) -> int:
         return aligned if extent % vector == 0 else odd
 
-    shape = ragged(problem.m, 200, 197), ragged(problem.n, 328, 331), ragged(problem.k, 264, 259)
+    shape = ragged(problem.m, 208, 197), ragged(problem.n, 336, 331), ragged(problem.k, 272, 259)
     companion = replace(problem, m=shape[0], n=shape[1], k=shape[2])
     if Accesses.dense(companion) == Accesses.dense(problem):
         return companion
