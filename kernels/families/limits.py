@@ -41,7 +41,7 @@ NON_EMPTY = Constraint(
 )
 
 FP8 = Constraint(
-    "fp8",
+    "dtype_arch",
     "(needed sm)",
     lambda problem, device, config: 89 if DTYPES[problem.dtype].storage.startswith("float8") else 0,
     lambda problem, device, config: device.capability,
@@ -117,6 +117,11 @@ def at_least(capability: int, why: str) -> Constraint:
         lambda problem, device, config: device.capability,
         why,
     )
+
+
+def step(problem: Problem) -> int:
+    """Of k, where nothing speaks for another: 64, and of operands of one byte, a row of shared memory (128)."""
+    return 128 if DTYPES[problem.dtype].bytes == 1 else 64
 
 
 def operand_bytes(problem: Problem, config: Config) -> int:

@@ -253,7 +253,13 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
     wide = DTYPES[problem.out_dtype].bytes == 4
     tall = Config.of(
-        "mixed_tiles", block_m=192, block_n=256, block_k=64, group_m=12, num_stages=3, store_slices=4 if wide else 2
+        "mixed_tiles",
+        block_m=192,
+        block_n=256,
+        block_k=limits.step(problem),
+        group_m=12,
+        num_stages=3,
+        store_slices=4 if wide else 2,
     )
     two = tall.replace(block_m=128, num_stages=4, group_m=8 if problem.m > 1024 else 1)
     return (tall, two) if problem.m > 1024 else (two, tall)

@@ -145,7 +145,15 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """One tile of rows; as many programs over k as bring the GPU two waves."""
     block_m = min(64, max(16, limits.next_power_of_2(problem.m)))
     warps, stages = tiles.default_warps(problem), 4 if block_m < 64 else 3
-    config = Config.of("split_k", block_m=block_m, block_n=64, block_k=128, num_warps=warps, num_stages=stages, split=1)
+    config = Config.of(
+        "split_k",
+        block_m=block_m,
+        block_n=64,
+        block_k=2 * limits.step(problem),
+        num_warps=warps,
+        num_stages=stages,
+        split=1,
+    )
     programs = max(1, limits.tile_count(problem, config))
     wanted = max(1, 2 * device.sm_count // programs)
     split = max(value for value in (1, 2, 4, 8, 16) if value <= wanted)

@@ -96,7 +96,13 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     # An epilogue on a tile of 128 x 128 spills with four warps.
     warps = 8 if problem.epilogue and block_m * block_n >= 128 * 128 else tiles.default_warps(problem)
     config = Config.of(
-        "tiled", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=warps, num_stages=3
+        "tiled",
+        block_m=block_m,
+        block_n=block_n,
+        block_k=limits.step(problem),
+        group_m=group_m,
+        num_warps=warps,
+        num_stages=3,
     )
     small = config.replace(block_m=min(64, block_m), block_n=min(64, block_n), block_k=32, num_warps=4)
     return (config, small)

@@ -180,7 +180,7 @@ def _unlike(problem: Problem, device: Device, config: Config) -> float:
 
 OPERANDS = Constraint(
     "dtype",
-    "operands of 32 bits, or of 8 that are not K-major",
+    "operands that are neither 16-bit nor K-major 8-bit",
     _unlike,
     lambda problem, device, config: 0,
     "wgmma takes operands of 16 bits in either order, others K-major ones alone",
