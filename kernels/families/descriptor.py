@@ -219,8 +219,8 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     warps = 8 if problem.epilogue and block_m * block_n >= 128 * 128 else 4
     stages -= 1 if "residual" in problem.epilogue_operands else 0
     config = Config.of(
-        "descriptor", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=group_m, num_warps=warps, num_stages=stages,
-        programs_per_sm=0,
+        "descriptor", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=group_m, num_warps=warps,
+        num_stages=stages, programs_per_sm=0,
     )  # fmt: skip
     if limits.tile_count(problem, config) > device.sm_count:
         return (config.replace(programs_per_sm=1), config)

@@ -61,24 +61,13 @@ def split_k_kernel(
         )
         tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
     else:
-        within = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
-        slot = partials + tile.to(tl.int64) * split * (BLOCK_M * BLOCK_N) + within
-        # What is summed in int32 keeps its bits.
-        tl.store(slot + part * (BLOCK_M * BLOCK_N), total.to(tl.float32, bitcast=True), cache_modifier=".cg")
-        # Every thread's part of the tile is stored before one thread counts this program in.
-        tl.debug_barrier()
-        arrived = tl.atomic_add(counters + tile, 1, sem="acq_rel")
-        if arrived == split - 1:
-            total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype.element_ty)
-            for earlier in range(split):
-                partial = tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
-                total += partial.to(total.dtype, bitcast=True)
+        if tiles.last_to_arrive(total, partials, counters, tile, part, split):
+            total = tiles.in_order(total, partials, counters, tile, split)
             result = fused.epilogue(
                 total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
                 ACTIVATION,
             )  # fmt: skip
             tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
-            tl.store(counters + tile, 0)
 
 
 AXES = (

@@ -53,6 +53,32 @@ def multiply(a_tile, b_tile, total, PRECISION: tl.constexpr):
     return total
 
 
+@triton.jit
+def last_to_arrive(total, partials, counters, tile, part, split):
+    """Leaves a program's part of a tile in scratch memory; whether all others are there. Only a counter is atomic."""
+    AREA: tl.constexpr = total.shape[0] * total.shape[1]
+    within = tl.arange(0, total.shape[0])[:, None] * total.shape[1] + tl.arange(0, total.shape[1])[None, :]
+    slot = partials + tile.to(tl.int64) * split * AREA + within
+    # What is summed in int32 keeps its bits.
+    tl.store(slot + part * AREA, total.to(tl.float32, bitcast=True), cache_modifier=".cg")
+    # Every thread's part of the tile is stored before one thread counts this program in.
+    tl.debug_barrier()
+    return tl.atomic_add(counters + tile, 1, sem="acq_rel") == split - 1
+
+
+@triton.jit
+def in_order(total, partials, counters, tile, split):
+    """The sum of all parts of a tile in the order of k; the counter is at 0 again."""
+    AREA: tl.constexpr = total.shape[0] * total.shape[1]
+    within = tl.arange(0, total.shape[0])[:, None] * total.shape[1] + tl.arange(0, total.shape[1])[None, :]
+    slot = partials + tile.to(tl.int64) * split * AREA + within
+    found = tl.zeros_like(total)
+    for earlier in range(split):
+        found += tl.load(slot + earlier * AREA, cache_modifier=".cg").to(total.dtype, bitcast=True)
+    tl.store(counters + tile, 0)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Operands:
     """What a problem's operands are to the compiler."""

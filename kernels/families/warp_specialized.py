@@ -164,8 +164,8 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     group_m = 8 if problem.m > 7 * block_m else 1
     wide = DTYPES[problem.out_dtype].bytes == 4
     config = Config.of(
-        "warp_specialized", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=group_m, num_stages=4,
-        store_slices=block_n // 64 if wide else max(1, block_n // 128),
+        "warp_specialized", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=group_m,
+        num_stages=4, store_slices=block_n // 64 if wide else max(1, block_n // 128),
     )  # fmt: skip
     return (config, config.replace(block_n=min(128, block_n), store_slices=1, num_stages=5))
 

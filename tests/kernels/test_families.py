@@ -23,7 +23,7 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
 
 KERNELS: Final = [name for name, one in FAMILIES.items() if not one.is_library]
-TMA: Final = ("descriptor", "warp_specialized", "mixed_tiles")
+TMA: Final = ("descriptor", "swapped", "warp_specialized", "mixed_tiles")
 LEAST_ROWS: Final = {"mixed_tiles": 65}  # of a problem that a family is for
 SM90: Final = nominal("sm90")
 HOST: Final = Device("host", "cpu", 8, 0, 32 << 20, 16 << 30)
@@ -133,6 +133,17 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("mixed_tiles", Problem(512, 512, 511), SM90, "alignment"),
         ("mixed_tiles", Problem(512, 512, 512, "tf32"), SM90, "dtype"),
         ("split_k", Problem(257, 512, 512), SM90, "rows"),
+        ("swapped", Problem(257, 512, 512), SM90, "rows"),
+        ("swapped", Problem(16, 512, 512), nominal("sm100"), "arch"),
+        ("swapped", Problem(16, 512, 512, "int8", "nn"), SM90, "tensor_cores"),
+        ("warp_specialized", Problem(512, 512, 512, "e4m3", "nn"), SM90, "dtype"),
+        ("mixed_tiles", Problem(512, 512, 512, "e4m3"), SM90, "promotion"),
+        ("descriptor", Problem(512, 512, 512, "int8", "tn"), SM90, "tensor_cores"),
+        ("tiled", Problem(512, 512, 512, "e4m3"), nominal("sm80"), "dtype_arch"),
+        ("cublas", Problem(512, 512, 512, "e4m3", "nn"), SM90, "one_byte"),
+        ("cublas", Problem(512, 512, 512, "e5m2"), SM90, "one_byte"),
+        ("cublas", Problem(512, 512, 520, "e4m3"), SM90, "one_byte"),
+        ("cublas", Problem(16, 512, 512, "int8"), SM90, "one_byte"),
         ("tiled", Problem(2**31 - 1, 16, 16), SM90, "extent"),
         ("cublas", Problem(16, 16, 16), HOST, "gpu"),
         ("cublas", Problem(16, 16, 16, "fp32", out_dtype="bf16"), SM90, "out_dtype"),
