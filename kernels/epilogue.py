@@ -1,8 +1,9 @@
 """Epilogues: what is done to a product before it is stored, as names. What they compute: `fused.py`.
 
-An epilogue is its steps joined by `+`, in the one order in which they are taken: scale, bias, activation, residual. So
-`scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). Each step is there at most once, and there is at
-most one activation.
+An epilogue is its steps joined by `+`, in the one order in which they are taken: scale, bias, activation, up, residual.
+So `scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). `up` multiplies with a second product of A, and
+so makes the gated pair of a model's layer: `silu+up` is silu(A @ B) * (A @ up). Each step is there at most once, and
+there is at most one activation.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Final
 
 ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu")
 # In the order in which they are taken; of a group at most one. All but activations have an operand of that name.
-ORDER: Final = (("scale",), ("bias",), ACTIVATIONS, ("residual",))
+ORDER: Final = (("scale",), ("bias",), ACTIVATIONS, ("up",), ("residual",))
 STEPS: Final = tuple(step for group in ORDER for step in group)
 OPERANDS: Final = tuple(step for step in STEPS if step not in ACTIVATIONS)
 

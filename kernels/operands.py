@@ -22,11 +22,12 @@ class Operands:
     d: torch.Tensor
     scale: torch.Tensor | None = None
     bias: torch.Tensor | None = None
+    up: torch.Tensor | None = None
     residual: torch.Tensor | None = None
 
     @property
     def bytes(self) -> int:
-        held = (self.a, self.b, self.d, self.scale, self.bias, self.residual)
+        held = (self.a, self.b, self.d, self.scale, self.bias, self.up, self.residual)
         return sum(one.numel() * one.element_size() for one in held if one is not None)
 
 
@@ -37,19 +38,19 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tensor | None = None) -> Operands:
-    """Standard normal A, B, bias and residual on the generator's device, a scale about 1, and D filled with NaN. A `b`
+    """Standard normal A, B, bias, up and residual on the generator's device, a scale about 1, and D filled with NaN. A `b`
     that is given is taken for B."""
-    device, dtype = generator.device, torch_dtype(problem.dtype)
-
-    def normal(rows: int, columns: int, transposed: bool) -> torch.Tensor:
-        shape = (columns, rows) if transposed else (rows, columns)
-        stored = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-        return stored.T if transposed else stored
-
-    a = normal(problem.m, problem.k, problem.a_transposed)
+    a = _normal(problem, generator, "mk", transposed=problem.a_transposed)
     if b is None:
-        b = normal(problem.k, problem.n, problem.b_transposed)
-    return Operands(a, b, poisoned(problem, device), **epilogue_operands(problem, generator))
+        b = _normal(problem, generator, "kn", transposed=problem.b_transposed)
+    return Operands(a, b, poisoned(problem, generator.device), **epilogue_operands(problem, generator))
+
+
+def _normal(problem: Problem, generator: torch.Generator, extents: str, *, transposed: bool) -> torch.Tensor:
+    rows, columns = (getattr(problem, extent) for extent in extents)
+    shape = (columns, rows) if transposed else (rows, columns)
+    stored = torch.randn(shape, generator=generator, device=generator.device, dtype=torch_dtype(problem.dtype))
+    return stored.T if transposed else stored
 
 
 def epilogue_operands(problem: Problem, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -60,6 +61,8 @@ def epilogue_operands(problem: Problem, generator: torch.Generator) -> dict[str,
     for name in problem.epilogue_operands:
         if name == "scale":
             made[name] = torch.rand((), generator=generator, device=device) + 0.5
+        elif name == "up":
+            made[name] = _normal(problem, generator, "kn", transposed=problem.b_transposed)
         else:
             made[name] = torch.randn(shapes[name], generator=generator, device=device, dtype=dtype)
     return made
@@ -71,7 +74,7 @@ def poisoned(problem: Problem, device: torch.device) -> torch.Tensor:
 
 
 def call(problem: Problem, device: Device, operands: Operands, scratch: Scratch) -> Call:
-    beside = (operands.scale, operands.bias, operands.residual)
+    beside = (operands.scale, operands.bias, operands.up, operands.residual)
     return Call(problem, device, operands.a, operands.b, operands.d, scratch, *beside)
 
 

@@ -56,7 +56,9 @@ def split_k_kernel(
     d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
     inside = row_inside & column_inside
     if split == 1:
-        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+        total = fused.epilogue(
+            total, None, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION
+        )
         tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
     else:
         within = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
@@ -69,7 +71,9 @@ def split_k_kernel(
             total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
             for earlier in range(split):
                 total += tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
-            total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+            total = fused.epilogue(
+                total, None, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION
+            )
             tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
             tl.store(counters + tile, 0)
 
@@ -150,6 +154,7 @@ FAMILY = Family(
     summary="few rows: several programs share a tile over k, added in a fixed order",
     axes=AXES,
     constraints=(
+        fused.ONE_PRODUCT,
         limits.NON_EMPTY,
         limits.EXTENT,
         FEW_ROWS,

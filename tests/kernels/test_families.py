@@ -29,7 +29,7 @@ SM90: Final = nominal("sm90")
 HOST: Final = Device("host", "cpu", 8, 0, 32 << 20, 16 << 30)
 SHAPES: Final = ((4096, 4096, 4096), (1, 4096, 4096), (16, 6144, 4096), (64, 64, 64), (300, 512, 1000), (3, 1, 5))
 PROBLEMS: Final = [Problem(*shape, dtype, layout) for shape in SHAPES for dtype in DTYPES for layout in LAYOUTS]
-PROBLEMS.append(Problem(4096, 4096, 4096, epilogue="bias+gelu"))
+PROBLEMS += [Problem(4096, 4096, 4096, epilogue=epilogue) for epilogue in ("bias+gelu", "silu+up")]
 SENTENCE: Final = re.compile(r"[a-z_]+: [\d.e+]+ [^,]+, [\d.e+]+ over the limit of -?[\d.e+]+ \(.{10,}\)")
 
 
@@ -136,7 +136,7 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("tiled", Problem(2**31 - 1, 16, 16), SM90, "extent"),
         ("cublas", Problem(16, 16, 16), HOST, "gpu"),
         ("cublas", Problem(16, 16, 16, "fp32", out_dtype="bf16"), SM90, "out_dtype"),
-        ("warp_specialized", Problem(256, 256, 256, epilogue="bias"), SM90, "epilogue"),
+        ("split_k", Problem(16, 256, 256, epilogue="silu+up"), SM90, "products"),
         ("cpu_blas", Problem(16, 16, 16), SM90, "host"),
         ("cpu_blas", Problem(16, 16, 16, "tf32"), HOST, "dtype"),
         *[(name, Problem(*shape), SM90, "extents") for name in KERNELS for shape in ((0, 8, 8), (8, 0, 8), (8, 8, 0))],
