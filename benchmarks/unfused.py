@@ -67,6 +67,12 @@ def _steps(call: Call) -> tuple[str, str]:
     return (second, "bias") if first == "bias" else (first, "up")
 
 
+def _given(operand: Tensor | None) -> Tensor:
+    if operand is None:
+        raise ValueError("an operand of the epilogue is missing")
+    return operand
+
+
 def bind_compiled(call: Call, config: Config) -> Launch:
     """The product into D, of the gated pair one product as wide as both; then a compiled kernel."""
     (name, operand), a, b, d = _steps(call), call.a, call.b, call.d
@@ -80,9 +86,7 @@ def bind_compiled(call: Call, config: Config) -> Launch:
             finish(d, beside, activation)
 
         return launch
-    if call.up is None:
-        raise ValueError("up is missing: the gated pair takes it")
-    weights = torch.cat([b.T, call.up.T]).T
+    weights = torch.cat([b.T, _given(call.up).T]).T
     both = torch.empty((call.problem.m, 2 * call.problem.n), dtype=d.dtype, device=d.device)
     finish = compiled(gated_apart, name, call.problem.n)
     rows_vary(d, both)
@@ -96,18 +100,18 @@ def bind_compiled(call: Call, config: Config) -> Launch:
 
 def bind_other(call: Call, config: Config) -> Launch:
     """A bias that cuBLAS adds by itself, and of the gated pair two products; then a compiled kernel."""
-    (name, operand), a, b, d, bias, up = _steps(call), call.a, call.b, call.d, call.bias, call.up
+    (name, operand), a, b, d = _steps(call), call.a, call.b, call.d
     activation = ACTIVATIONS[name]
     rows_vary(d)
     if operand == "bias":
-        finish = compiled(activated, name, call.problem.n)
+        bias, finish = _given(call.bias), compiled(activated, name, call.problem.n)
 
         def launch() -> None:
             torch.addmm(bias, a, b, out=d)
             finish(d, activation)
 
         return launch
-    second, finish = torch.empty_like(d), compiled(gated, name, call.problem.n)
+    second, up, finish = torch.empty_like(d), _given(call.up), compiled(gated, name, call.problem.n)
     rows_vary(second)
 
     def launch_two() -> None:

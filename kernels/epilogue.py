@@ -1,9 +1,9 @@
 """Epilogues: what is done to a product before it is stored, as names. What they compute: `fused.py`.
 
 An epilogue is its steps joined by `+`, in the one order in which they are taken: scale, bias, activation, up, residual.
-So `scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). `up` multiplies with a second product of A, and
-so makes the gated pair of a model's layer: `silu+up` is silu(A @ B) * (A @ up). Each step is there at most once, and
-there is at most one activation.
+So `scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). `up` multiplies with a second product of A:
+`silu+up`, the gated pair of a model's layer, is silu(A @ B) * (A @ up). Each step is there at most once, and there is
+at most one activation.
 """
 
 from __future__ import annotations

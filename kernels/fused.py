@@ -5,9 +5,9 @@ after all others: scale (one fp32 number), bias (n elements) and residual (m x n
 the residual's strides, and the activation. The residual is read as D is written: its rows lie as those of D do. The
 second weight, `up`, is an operand like B and lies as B does; its product arrives in a tile of its own.
 
-While a warp group is at its epilogue the tensor cores multiply for another one, but for a while only: with 64 x 256
-elements a warp group has about 16 instructions an element. So an activation is one exponential and one reciprocal as the
-hardware has them (each within 2 units in the last place of fp32), and the exact `erf` is for D in fp32 alone.
+While a warp group is at its epilogue the tensor cores multiply for another one, but not for long: with 64 x 256
+elements, a warp group has about 16 instructions an element. So an activation is one exponential and one reciprocal as
+the hardware has them (each within 2 units in the last place of fp32); the exact `erf` is for D in fp32 alone.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ def gelu(total):
 def gelu_16_bit(total):
     """gelu for a D of 16 bits.
 
-    The normal distribution's log-odds, negative and in powers of 2, as an odd polynomial: fitted to |total| < 5.6, where it errs by
-    5e-6 at most, relatively by 1.6e-5 above 0, 4e-4 from -3 on and 5e-3 from -4 on; rounding the product to fp16 first,
-    as a kernel after it must, costs as much there. Beyond, it goes on to 0 and 1.
+    The normal distribution's log-odds, negative, in powers of 2, as an odd polynomial: fitted to |total| < 5.6, where
+    gelu errs by 5e-6 at most, relatively by 1.6e-5 above 0, 4e-4 from -3 on and 5e-3 from -4 on: to round the product
+    to fp16 first, as a kernel after it does, costs as much there. Beyond, it goes on to the limits.
     """
     square = total * total
     odds = 7.596077193738893e-05 - 2.6086638627020875e-06 * square
@@ -105,8 +105,8 @@ def silu(total):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step on a tile, in Triton, and on a matrix in place, in torch. Both take the step's operand if it has one, and
-    of `up` the product A @ up.
+    """One step on a tile, in Triton, and on a matrix in place, in torch. Both take the step's operand if it has one, or
+    A @ up.
 
     A tile's steps are called by name, in `epilogue`: Triton compiles no table.
     """

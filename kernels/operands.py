@@ -38,8 +38,8 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tensor | None = None) -> Operands:
-    """Standard normal A, B, bias, up and residual on the generator's device, a scale about 1, and D filled with NaN. A `b`
-    that is given is taken for B."""
+    """Standard normal A, B, bias, up and residual on the generator's device, a scale about 1, and D filled with NaN. A
+    `b` that is given is taken for B."""
     a = _normal(problem, generator, "mk", transposed=problem.a_transposed)
     if b is None:
         b = _normal(problem, generator, "kn", transposed=problem.b_transposed)

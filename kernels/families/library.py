@@ -23,11 +23,10 @@ def matmul_into(call: Call, precision: Precision = nullcontext) -> Launch:
     """`torch.mm` of the call's operands into D, under what `precision` sets for the time of the launch, and the steps
     of an epilogue after it, each with a kernel of its own; a bias that comes first is added within `torch.addmm`, and
     a second product has memory of its own."""
-    paired = None if call.up is None or call.problem.products == 1 else _paired(call, precision)
     skipped, product = _product(call, precision)
-    if paired is None:
+    if call.up is None or call.problem.products == 1:
         return fused.then(product, call, skipped)
-    other, found = paired
+    other, found = _paired(call, call.up, precision)
 
     def launch_both() -> None:
         other()
@@ -36,12 +35,12 @@ def matmul_into(call: Call, precision: Precision = nullcontext) -> Launch:
     return fused.then(launch_both, call, skipped, found)
 
 
-def _paired(call: Call, precision: Precision) -> tuple[Launch, torch.Tensor]:
+def _paired(call: Call, up: torch.Tensor, precision: Precision) -> tuple[Launch, torch.Tensor]:
     """What multiplies A with `up`, and where that goes."""
     import torch  # here and below, for a compiling process that lists the families does without its memory and seconds
 
     found = torch.empty_like(call.d)
-    plain = replace(call, problem=replace(call.problem, epilogue=""), b=call.up, d=found, up=None)
+    plain = replace(call, problem=replace(call.problem, epilogue=""), b=up, d=found, up=None)
     return _product(plain, precision)[1], found
 
 

@@ -171,7 +171,7 @@ def _dtypes(problem: Problem) -> tuple[str, str, str]:
 
 
 def built(kernel: Any, problem: Problem, config: Config, accesses: Accesses, *, integers: tuple[str, ...]) -> Binary:
-    """A kernel of the descriptors of A, B, D and `up`, of `integers` and of an epilogue. It starts as one warp group."""
+    """A kernel of the descriptors of A, B, D and `up`, of `integers` and an epilogue. It starts as one warp group."""
     types: dict[str, str] = {}
     for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
