@@ -67,15 +67,6 @@ def columns_halved(tile):
 
 
 @gluon.jit
-def columns_halved_if_any(tile):
-    if tile is None:
-        left, right = None, None
-    else:
-        left, right = columns_halved(tile)
-    return left, right
-
-
-@gluon.jit
 def joined(ring, up, STAGES: gl.constexpr, B_TRANSPOSED: gl.constexpr):
     """The ring of B as it is multiplied: where there are two products, the tiles of B and `up` in a stage are one.
 
@@ -121,7 +112,9 @@ def store_columns(
         tma.async_copy_shared_to_global(d, [row, column], out)
     else:
         left, right = columns_halved(tile)
-        left_paired, right_paired = columns_halved_if_any(paired)
+        left_paired, right_paired = None, None
+        if paired is not None:
+            left_paired, right_paired = columns_halved(paired)
         store_columns(
             d, left, left_paired, out, row, column, m, n, scale, bias, residual, stride_rm, stride_rn,
             ACTIVATION, SLICES // 2,
