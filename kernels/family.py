@@ -29,8 +29,8 @@ class Call:
     """One matrix product on real memory: A[m, k], B[k, n] and D[m, n], each with any strides, on one device.
 
     Calls that share `scratch` run one after another. `scale` (one fp32 number), `row_scale` (m of them), `column_scale`
-    (n of them), `bias` (n elements of D's dtype) and `residual` (m x n of D's dtype) are there when the problem's
-    epilogue takes them.
+    (n of them), `bias` (n elements of D's dtype), `up` (as B) and `residual` (m x n of D's dtype) are there when the
+    problem's epilogue takes them.
     """
 
     problem: Problem
@@ -43,6 +43,7 @@ class Call:
     row_scale: torch.Tensor | None = None
     column_scale: torch.Tensor | None = None
     bias: torch.Tensor | None = None
+    up: torch.Tensor | None = None
     residual: torch.Tensor | None = None
 
 

@@ -16,7 +16,7 @@ from .binary import Binary, Grid, compile_binary, launcher
 # The parameters of every kernel of ours begin so: pointers, or descriptors made for them.
 OPERANDS: Final = ("a", "b", "d")
 SCRATCH: Final = ("partials", "counters")
-EPILOGUE: Final = ("scale", "row_scale", "column_scale", "bias", "residual")
+EPILOGUE: Final = ("scale", "row_scale", "column_scale", "bias", "up", "residual")
 MAPS: Final = 64  # descriptors kept an operand: as many addresses as an allocator hands out in turn
 
 # (address of A, of B, of D, raw stream) -> launched

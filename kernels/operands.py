@@ -25,12 +25,13 @@ class Operands:
     row_scale: torch.Tensor | None = None
     column_scale: torch.Tensor | None = None
     bias: torch.Tensor | None = None
+    up: torch.Tensor | None = None
     residual: torch.Tensor | None = None
 
     @property
     def bytes(self) -> int:
         scales = (self.scale, self.row_scale, self.column_scale)
-        held = (self.a, self.b, self.d, *scales, self.bias, self.residual)
+        held = (self.a, self.b, self.d, *scales, self.bias, self.up, self.residual)
         return sum(one.numel() * one.element_size() for one in held if one is not None)
 
 
@@ -41,24 +42,27 @@ def torch_dtype(name: str) -> torch.dtype:
 
 
 def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tensor | None = None) -> Operands:
-    """Standard normal A, B, bias and residual on the generator's device, scales about 1, and D filled with NaN. A `b`
-    that is given is taken for B. Where there is a scale, A and B of one byte use the range of their dtype, and the
+    """Standard normal A, B, bias, up and residual on the generator's device, scales about 1, and D filled with NaN. A
+    `b` that is given is taken for B. Where there is a scale, A and B of one byte use the range of their dtype, and the
     first scale takes that back."""
-    device, dtype = generator.device, torch_dtype(problem.dtype)
     sigma = DTYPES[problem.dtype].sigma if _scales(problem) else 1.0
-
-    def normal(rows: int, columns: int, transposed: bool) -> torch.Tensor:
-        shape = (columns, rows) if transposed else (rows, columns)
-        wide = dtype if dtype.itemsize > 1 else torch.float32
-        stored = torch.randn(shape, generator=generator, device=device, dtype=wide)
-        if dtype.itemsize == 1:
-            stored = quantized(stored.mul_(sigma), dtype)
-        return stored.T if transposed else stored
-
-    a = normal(problem.m, problem.k, problem.a_transposed)
+    a = _normal(problem, generator, "mk", transposed=problem.a_transposed, sigma=sigma)
     if b is None:
-        b = normal(problem.k, problem.n, problem.b_transposed)
-    return Operands(a, b, poisoned(problem, device), **epilogue_operands(problem, generator))
+        b = _normal(problem, generator, "kn", transposed=problem.b_transposed, sigma=sigma)
+    return Operands(a, b, poisoned(problem, generator.device), **epilogue_operands(problem, generator))
+
+
+def _normal(
+    problem: Problem, generator: torch.Generator, extents: str, *, transposed: bool, sigma: float = 1.0
+) -> torch.Tensor:
+    """Of that standard deviation in a dtype of one byte, standard normal in others."""
+    rows, columns = (getattr(problem, extent) for extent in extents)
+    shape, dtype = (columns, rows) if transposed else (rows, columns), torch_dtype(problem.dtype)
+    wide = dtype if dtype.itemsize > 1 else torch.float32
+    stored = torch.randn(shape, generator=generator, device=generator.device, dtype=wide)
+    if dtype.itemsize == 1:
+        stored = quantized(stored.mul_(sigma), dtype)
+    return stored.T if transposed else stored
 
 
 def quantized(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -85,6 +89,8 @@ def epilogue_operands(problem: Problem, generator: torch.Generator) -> dict[str,
         if name in scales:
             made[name] = torch.rand(shapes[name], generator=generator, device=device) + 0.5
             made[name] /= DTYPES[problem.dtype].sigma ** 2 if name == scales[0] else 1.0
+        elif name == "up":
+            made[name] = _normal(problem, generator, "kn", transposed=problem.b_transposed)
         else:
             made[name] = torch.randn(shapes[name], generator=generator, device=device, dtype=dtype)
     return made

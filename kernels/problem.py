@@ -111,22 +111,29 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: a multiplication and an addition for each of m * n * k, an epilogue nothing."""
-        return 2 * self.m * self.n * self.k
+        """Floating-point operations: a multiplication and an addition for each of m * n * k in each product, the rest
+        of an epilogue nothing."""
+        return 2 * self.m * self.n * self.k * self.products
+
+    @property
+    def products(self) -> int:
+        """How many of A: a second one where the epilogue takes `up`."""
+        return 2 if "up" in self.epilogue_operands else 1
 
     @property
     def bytes_moved(self) -> int:
         """The fewest bytes: A, B and the epilogue's operands read once, D written once."""
-        read = (self.m * self.k + self.k * self.n) * DTYPES[self.dtype].bytes
+        size = DTYPES[self.dtype].bytes
+        read = (self.m * self.k + self.k * self.n) * size
         out = DTYPES[self.out_dtype].bytes
-        beside = {"scale": 4, "row_scale": 4 * self.m, "column_scale": 4 * self.n}
-        beside |= {"bias": self.n * out, "residual": self.m * self.n * out}
+        beside = {"scale": 4, "row_scale": 4 * self.m, "column_scale": 4 * self.n, "bias": self.n * out}
+        beside |= {"up": self.k * self.n * size, "residual": self.m * self.n * out}
         return read + self.m * self.n * out + sum(beside[name] for name in self.epilogue_operands)
 
     @property
     def epilogue_operands(self) -> tuple[str, ...]:
-        """Of `scale` (one fp32 number), `row_scale` (m of them), `column_scale` (n), `bias` (n) and `residual` (m x n)
-        those that the epilogue takes."""
+        """Of `scale` (one fp32 number), `row_scale` (m of them), `column_scale` (n), `bias` (n), `up` (k x n, as B) and
+        `residual` (m x n) those that the epilogue takes."""
         return tuple(step for step in steps_of(self.epilogue) if step in OPERANDS)
 
     @property

@@ -23,8 +23,13 @@ def next_power_of_2(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
+def tile_columns(problem: Problem, config: Config) -> int:
+    """Of D in a tile: all that are multiplied at once, or where there are two products, half of them."""
+    return config.number("block_n") // problem.products
+
+
 def tile_count(problem: Problem, config: Config) -> int:
-    return cdiv(problem.m, config.number("block_m")) * cdiv(problem.n, config.number("block_n"))
+    return cdiv(problem.m, config.number("block_m")) * cdiv(problem.n, tile_columns(problem, config))
 
 
 def multiplies_on_tensor_cores(problem: Problem) -> bool:
@@ -90,7 +95,9 @@ def fitting(axis: str, extent: str, smallest: int) -> Constraint:
         axis,
         "elements",
         lambda problem, device, config: config.number(axis),
-        lambda problem, device, config: max(smallest, next_power_of_2(getattr(problem, extent))),
+        lambda problem, device, config: max(
+            smallest, next_power_of_2(getattr(problem, extent) * (problem.products if extent == "n" else 1))
+        ),
         f"a tile larger than {extent} multiplies zeros",
     )
 
@@ -125,14 +132,14 @@ def step(problem: Problem) -> int:
 
 
 def operand_bytes(problem: Problem, config: Config) -> int:
-    """Shared memory of one stage: a tile of A and a tile of B."""
+    """Shared memory of one stage: a tile of A and a tile of B, or half a tile each of B and of `up`."""
     extent = config.number("block_m") + config.number("block_n")
     return extent * config.number("block_k") * DTYPES[problem.dtype].bytes
 
 
 def result_bytes(problem: Problem, config: Config) -> int:
     """A tile of D as it is stored."""
-    return config.number("block_m") * config.number("block_n") * DTYPES[problem.out_dtype].bytes
+    return config.number("block_m") * tile_columns(problem, config) * DTYPES[problem.out_dtype].bytes
 
 
 def asynchronous_mma(problem: Problem, device: Device, config: Config) -> bool:

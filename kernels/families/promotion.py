@@ -34,7 +34,7 @@ def stage_sum(a_tile, b_tile, before):
 @gluon.jit
 def sum_promoted(a_ring, b_ring, full, empty, stage, phase, k, PART: gl.constexpr):
     """(rows of D in fp32, stage, phase) of a consumer, over all of k; A and B are K-major."""
-    STAGES: gl.constexpr = b_ring.shape[0]
+    STAGES: gl.constexpr = full.shape[0]
     CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
     BLOCK_N: gl.constexpr = b_ring.shape[1]
     WIDTH: gl.constexpr = BLOCK_N if BLOCK_N < WIDEST else WIDEST

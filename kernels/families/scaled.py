@@ -67,6 +67,8 @@ def _lacks(problem: Problem, device: Device, config: Config) -> float:
     """How many of its conditions a product of one byte does not meet."""
     if DTYPES[problem.dtype].bytes != 1:
         return 0
+    if problem.products == 2:
+        return 1
     if problem.dtype == "int8":
         uneven = problem.n % _INT8_MULTIPLE + problem.k % _INT8_MULTIPLE
         return (problem.m < _INT8_ROWS) + (uneven > 0) + (problem.n * problem.k == 0)

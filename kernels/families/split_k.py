@@ -57,17 +57,17 @@ def split_k_kernel(
     inside = row_inside & column_inside
     if split == 1:
         result = fused.epilogue(
-            total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION
-        )
+            total, None, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION,
+        )  # fmt: skip
         tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
-    else:
-        if tiles.last_to_arrive(total, partials, counters, tile, part, split):
-            total = tiles.in_order(total, partials, counters, tile, split)
-            result = fused.epilogue(
-                total, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-                ACTIVATION,
-            )  # fmt: skip
-            tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
+    elif tiles.last_to_arrive(total, partials, counters, tile, part, split):
+        total = tiles.in_order(total, partials, counters, tile, split)
+        result = fused.epilogue(
+            total, None, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION,
+        )  # fmt: skip
+        tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
 
 
 AXES = (
@@ -154,6 +154,7 @@ FAMILY = Family(
     summary="few rows: several programs share a tile over k, added in a fixed order",
     axes=AXES,
     constraints=(
+        fused.ONE_PRODUCT,
         limits.NON_EMPTY,
         limits.EXTENT,
         limits.FP8,

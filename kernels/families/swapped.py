@@ -54,7 +54,7 @@ def swapped_kernel(
     if is_last:
         rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
         result = fused.epilogue(
-            total.T, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            total.T, None, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
             ACTIVATION,
         )  # fmt: skip
         d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
@@ -147,6 +147,7 @@ FAMILY = Family(
     summary="few rows: D is multiplied transposed, tiles moved by TMA, split over k; sm_90 alone",
     axes=AXES,
     constraints=(
+        fused.ONE_PRODUCT,
         HOPPER,
         limits.NON_EMPTY,
         limits.EXTENT,

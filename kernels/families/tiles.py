@@ -90,6 +90,13 @@ class Operands:
         operand = "*" + TRITON_TYPES[DTYPES[self.problem.dtype].storage]
         return {"a": operand, "b": operand, "d": "*" + TRITON_TYPES[DTYPES[self.problem.out_dtype].storage]}
 
+    def paired(self) -> tuple[dict[str, str], dict[str, Any], dict[str, int]]:
+        """Types, constants and divisors of `up` where a kernel has it as a parameter."""
+        if self.problem.products == 1:
+            return {}, {"up": None}, {}
+        aligned = self.accesses.b.aligned and self.accesses.b.unit is not None
+        return {"up": self.pointers()["b"]}, {}, {"up": VECTOR_BYTES} if aligned else {}
+
 
 def pointer_binary(
     kernel: Any, operands: Operands, constants: Mapping[str, Any], config: Config, *, types: Mapping[str, str]
@@ -123,8 +130,11 @@ def pointer_binary(
             extent = extents[access.unit]
             divisible[extent] = max(vector, divisible.get(extent, 1))
     extra = fused.parameters(problem, accesses, operands.pointers()["d"][1:])
-    types, constants = {**types, **extra.types}, {**fixed, **constants, **extra.constants}
-    return ordered(kernel, types, constants, {**divisible, **extra.divisible}, config)
+    up_types, up_constants, up_divisible = operands.paired()
+    types = {**types, **up_types, **extra.types}
+    constants = {**fixed, **constants, **up_constants, **extra.constants}
+    divisible.update(up_divisible)
+    return ordered(kernel, types, constants, {**extra.divisible, **divisible}, config)
 
 
 def ordered(
@@ -142,7 +152,7 @@ def ordered(
 
 
 def run_time_strides(built: Binary, call: Call) -> list[int]:
-    """The strides that were not compiled in, in the kernel's order."""
+    """The strides that were not compiled in, in the kernel's order; `up` has those of B."""
     strides = {
         "stride_am": call.a.stride(0), "stride_ak": call.a.stride(1),
         "stride_bk": call.b.stride(0), "stride_bn": call.b.stride(1),

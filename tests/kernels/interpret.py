@@ -17,6 +17,7 @@ from typing import Final
 
 import torch
 
+from tilewright.kernels import fused
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import nominal
 from tilewright.kernels.epilogue import steps_of
@@ -33,8 +34,8 @@ SHAPES: Final = (
     (0, 16, 16), (16, 0, 16),
 )  # fmt: skip
 EPILOGUES: Final = (
-    "scale", "row_scale", "column_scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "residual", "bias+gelu",
-    "scale+row_scale+column_scale+bias+silu+residual",
+    "scale", "row_scale", "column_scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "up", "residual", "bias+gelu",
+    "scale+row_scale+column_scale+bias+silu+residual", "silu+up", "bias+gelu+up+residual",
 )  # fmt: skip
 SHAPES_IN_FORMS: Final = ((33, 65, 17), (72, 40, 80))
 ONE_BYTE: Final = ("int8", "e4m3", "e5m2", "e4m3fast")
@@ -88,6 +89,9 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
     dtype = torch_dtype(problem.dtype)
     a = form.view(problem.m, problem.k, problem.a_transposed, dtype)
     b = form.view(problem.k, problem.n, problem.b_transposed, dtype)
+    beside = epilogue_operands(problem, generator)
+    if "up" in beside:
+        beside["up"] = form.view(problem.k, problem.n, problem.b_transposed, dtype).copy_(beside["up"])
     for matrix in (a, b):
         if not form.repeated:
             matrix.copy_(normal(problem, matrix.shape, generator))
@@ -99,7 +103,7 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
     )
     d = around[form.margin : form.margin + problem.m, form.margin : form.margin + problem.n]
     d.fill_(float("nan"))
-    return Operands(a, b, d, **epilogue_operands(problem, generator))
+    return Operands(a, b, d, **beside)
 
 
 def normal(problem: Problem, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
@@ -137,7 +141,10 @@ def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
         yield Problem(m, n, k, dtype, layout, out_dtype), form, config
+    one_product = fused.ONE_PRODUCT in family.constraints
     for (m, n, k), epilogue in itertools.product(SHAPES_IN_FORMS, EPILOGUES):
+        if one_product and "up" in steps_of(epilogue):
+            continue
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         yield Problem(m, n, k, dtype, epilogue=epilogue), Form("padded rows", padding=8, margin=8), config
     for (m, n, k), dtype, layout in itertools.product(SHAPES_IN_FORMS, ONE_BYTE, LAYOUTS):

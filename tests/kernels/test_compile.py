@@ -42,6 +42,7 @@ TARGETS: Final = [
     for name, family in KERNELS.items()
     if family.space(Problem(256, 256, 256), nominal(arch))
 ]
+FUSED: Final = ("bias+gelu", "scale+bias+silu+residual", "silu+up")
 # Where no row is on 16 bytes, each element of a tile has an address in registers. split_k's tile of 64 x 64 in steps of
 # 128 needs a few too many under Triton 3.6, and tiled's of 128 x 128 needs two under 3.7.
 SPILLED_BYTES_WHEN_RAGGED: Final = 72
@@ -106,15 +107,21 @@ def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
     assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if name not in ("warp_specialized", "mixed_tiles")])
+@pytest.mark.parametrize("name", KERNELS)
 def test_an_epilogue_compiles_without_spills_and_within_the_predicted_memory(name: str) -> None:
     family, device = FAMILIES[name], nominal("sm90")
     limit = next(one for one in family.constraints if one.name == "shared_memory")
     m = 64 if name == "split_k" else 4096
-    for epilogue in ("bias+gelu", "scale+bias+silu+residual"):
-        problem = Problem(m, 4096, 4096, epilogue=epilogue)
-        config = next(one for one in family.defaults(problem, device) if one in family.space(problem, device))
-        (built,) = compile_all(device, [Job(problem, config)])
+    problems = [Problem(m, 4096, 4096, epilogue=epilogue) for epilogue in FUSED]
+    jobs = [
+        Job(problem, config)
+        for problem in problems
+        for config in family.defaults(problem, device)[:1]
+        if config in family.space(problem, device)
+    ]
+    assert len(jobs) == len(problems) - (name == "split_k")  # it has one accumulator
+    for built in compile_all(device, jobs):
+        problem, config = built.job.problem, built.job.config
         assert built.resources is not None, built.reason
         predicted = max(limit.amount(problem, device, config), result_bytes(problem, config))
         assert built.resources.shared_memory_bytes <= predicted
@@ -155,11 +162,14 @@ def test_no_default_spills(name: str) -> None:
         assert one.resources.spill_bytes <= (0 if aligned else SPILLED_BYTES_WHEN_RAGGED), one
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "epilogue"), [*((layout, "") for layout in LAYOUTS), *(("nt", one) for one in FUSED)]
+)
 @pytest.mark.parametrize("name", ["warp_specialized", "mixed_tiles"])
-def test_warp_groups_multiply_asynchronously(name: str, layout: str, cache: Path) -> None:
+def test_warp_groups_multiply_asynchronously(name: str, layout: str, epilogue: str, cache: Path) -> None:
     """Where ptxas cannot follow the registers it waits after each multiplication, at half the speed, and says so."""
-    family, device, problem = FAMILIES[name], nominal("sm90"), Problem(4096, 4096, 4096, layout=layout)
+    family, device = FAMILIES[name], nominal("sm90")
+    problem = Problem(4096, 4096, 4096, layout=layout, epilogue=epilogue)
     space = family.space(problem, device)
     tall = next(config for config in space if (config["block_m"], config["block_n"]) == (192, 128))
     built = compile_all(device, [Job(problem, config) for config in (family.defaults(problem, device)[0], tall)])

@@ -28,8 +28,10 @@ LEAST_ROWS: Final = {"mixed_tiles": 65}  # of a problem that a family is for
 SM90: Final = nominal("sm90")
 HOST: Final = Device("host", "cpu", 8, 0, 32 << 20, 16 << 30)
 SHAPES: Final = ((4096, 4096, 4096), (1, 4096, 4096), (16, 6144, 4096), (64, 64, 64), (300, 512, 1000), (3, 1, 5))
-PROBLEMS: Final = [Problem(*shape, dtype, layout) for shape in SHAPES for dtype in DTYPES for layout in LAYOUTS]
-PROBLEMS.append(Problem(4096, 4096, 4096, epilogue="bias+gelu"))
+PROBLEMS: Final = [
+    *(Problem(*shape, dtype, layout) for shape in SHAPES for dtype in DTYPES for layout in LAYOUTS),
+    *(Problem(4096, 4096, 4096, epilogue=epilogue) for epilogue in ("bias+gelu", "silu+up")),
+]
 SENTENCE: Final = re.compile(r"[a-z_]+: [\d.e+]+ [^,]+, [\d.e+]+ over the limit of -?[\d.e+]+ \(.{10,}\)")
 
 
@@ -41,7 +43,7 @@ def some(name: str, seed: object = 0) -> Iterator[tuple[Problem, Device, Config]
         axes = {axis.name: chance.choice(axis.values) for axis in FAMILIES[name].axes}
         shape = chance.choice([*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64)])
         forms = chance.choice([*DTYPES]), chance.choice(LAYOUTS), chance.choice(["", *OUT_DTYPES])
-        problem = Problem(*shape, *forms, chance.choice(["", "", "", "bias+gelu"]))
+        problem = Problem(*shape, *forms, chance.choice(["", "", "bias+gelu", "silu+up"]))
         yield problem, chance.choice(devices), Config.of(name, axes)
 
 
@@ -147,7 +149,7 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("tiled", Problem(2**31 - 1, 16, 16), SM90, "extent"),
         ("cublas", Problem(16, 16, 16), HOST, "gpu"),
         ("cublas", Problem(16, 16, 16, "fp32", out_dtype="bf16"), SM90, "out_dtype"),
-        ("warp_specialized", Problem(256, 256, 256, epilogue="bias"), SM90, "epilogue"),
+        ("split_k", Problem(16, 256, 256, epilogue="silu+up"), SM90, "products"),
         ("cpu_blas", Problem(16, 16, 16), SM90, "host"),
         ("cpu_blas", Problem(16, 16, 16, "tf32"), HOST, "dtype"),
         *[(name, Problem(*shape), SM90, "extents") for name in KERNELS for shape in ((0, 8, 8), (8, 0, 8), (8, 8, 0))],

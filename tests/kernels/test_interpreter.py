@@ -47,7 +47,7 @@ def test_a_family_computes_the_product(name: str) -> None:
     assert min(taken["fp16"], taken["fp32"]) >= 4
     assert min(taken[dtype] for dtype in DTYPES if DTYPES[dtype].bytes == 1) >= 2
     assert taken["dense"] >= 8
-    assert all(taken[step] for step in STEPS)
+    assert [step for step in STEPS if step not in taken] == (["up"] if name == "split_k" else [])
     for axis in FAMILIES[name].axes:
         assert all(taken[f"{axis.name}={value}"] for value in axis.values)
     if name == "descriptor":  # TMA is particular

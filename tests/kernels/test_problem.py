@@ -19,7 +19,7 @@ problems = st.builds(
     st.sampled_from(sorted(DTYPES)),
     st.sampled_from(LAYOUTS),
     st.sampled_from(OUT_DTYPES),
-    st.sampled_from(("", "relu", "bias+gelu", "residual", "scale+bias+silu+residual", "row_scale+column_scale")),
+    st.sampled_from(("", "relu", "bias+gelu", "silu+up", "scale+bias+silu+residual", "row_scale+column_scale")),
 )
 
 
@@ -38,8 +38,9 @@ def test_a_key_names_one_problem(one: Problem, other: Problem) -> None:
 def test_costs_follow_from_the_extents(problem: Problem) -> None:
     m, n, k = problem.shape
     inputs, output = DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes
-    assert problem.flops == 2 * m * n * k
-    beside = {"scale": 4, "row_scale": 4 * m, "column_scale": 4 * n, "bias": n * output, "residual": m * n * output}
+    assert problem.flops == 2 * m * n * k * (2 if problem.epilogue == "silu+up" else 1)
+    beside = {"scale": 4, "row_scale": 4 * m, "column_scale": 4 * n, "bias": n * output}
+    beside |= {"up": k * n * inputs, "residual": m * n * output}
     extra = sum(size for step, size in beside.items() if step in problem.epilogue.split("+"))
     assert problem.bytes_moved == m * k * inputs + k * n * inputs + m * n * output + extra
 

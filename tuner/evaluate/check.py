@@ -24,6 +24,7 @@ _NARROW_CUT: Final = 2.0**-13
 _NARROW_SIGMAS: Final = 2.0
 _CUT: Final = 2.0**-24  # so 64x64x65536 with D in fp32 ends 1.2e-4 short of the sum, on an H100 (2026-11)
 _INPUT_SIGMAS: Final = 16.0  # tf32 rounds the operands: a random walk over k of that many standard deviations
+_FACTOR_SIGMAS: Final = 6.0  # of a sum of k products: what another one's error may be multiplied by
 _LIBRARY_SLACK: Final = 2.0
 _CHUNK: Final = 1 << 26  # elements compared at once
 
@@ -49,6 +50,8 @@ def reference(problem: Problem, operands: Operands) -> Reference:
         expected = operands.a.to(wide) @ operands.b.to(wide)
         for step in steps_of(problem.epilogue):
             operand = [getattr(operands, step).to(wide)] if step in OPERANDS else []
+            if step == "up":
+                operand = [operands.a.to(wide) @ operand[0]]
             TABLE[step].in_place(expected, *operand)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
@@ -85,6 +88,8 @@ def _tolerance(problem: Problem, expected: torch.Tensor) -> torch.Tensor:
     absolute = _SUM_ERROR * max(problem.k, 1)
     if problem.dtype == "tf32":
         absolute += _INPUT_SIGMAS * DTYPES["tf32"].epsilon * problem.k**0.5
+    if problem.products == 2:  # each product is the other one's factor
+        absolute *= 1 + _FACTOR_SIGMAS * problem.k**0.5
     relative = _RESULT_ROUNDINGS * DTYPES[problem.out_dtype].epsilon
     if problem.dtype != "fp32":
         relative += _CUT * problem.k / _STEP
