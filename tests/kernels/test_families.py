@@ -85,7 +85,7 @@ def test_defaults_are_points_of_the_axes(name: str, device: Device) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_rejection_says_what_is_passed_by_how_much_and_who_says_so(name: str) -> None:
     seen = set()
-    for problem, device, config in islice(some(name), 3000):
+    for problem, device, config in islice(some(name), 9000):
         rejection = FAMILIES[name].space(problem, device).rejection(config)
         if rejection is not None:
             seen.add(rejection.constraint)
