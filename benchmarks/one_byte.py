@@ -120,7 +120,7 @@ def one_problem(found: Found, meter: Meter, problem: Problem, asked: argparse.Na
     if raced is None or len(raced.lanes) < 2:
         print(f"{problem}: no race of {len(racers)}", flush=True)
         return
-    lanes = []
+    lanes: list[dict[str, Any]] = []
     for lane in raced.lanes:
         ratio = lane_ratio(raced, lane)
         own = {"low": ratio.low, "ratio": ratio.median, "high": ratio.high} if ratio else {}

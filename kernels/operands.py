@@ -81,7 +81,7 @@ def epilogue_operands(problem: Problem, generator: torch.Generator) -> dict[str,
     """What the problem's epilogue takes, by name: standard normal, but scales, which are between 0.5 and 1.5;
     the first one over what multiplying A and B of one byte has brought in, see `random_operands`."""
     device, dtype = generator.device, torch_dtype(problem.out_dtype)
-    shapes = {"row_scale": (problem.m,), "column_scale": (problem.n,), "bias": (problem.n,)}
+    shapes: dict[str, tuple[int, ...]] = {"row_scale": (problem.m,), "column_scale": (problem.n,), "bias": (problem.n,)}
     shapes |= {"scale": (), "residual": (problem.m, problem.n)}
     scales = _scales(problem)
     made = {}

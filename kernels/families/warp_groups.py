@@ -31,15 +31,11 @@ SWIZZLE_BYTES: Final = 128  # of the widest pattern in which shared memory is la
 @gluon.jit
 def no_sum(COLUMNS: gl.constexpr, OPERAND: gl.constexpr):
     """A warp group's accumulator of zeros, for operands of that type."""
-    if gl.int8 == OPERAND:  # of which Triton multiplies 224 columns at once
-        layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, min(COLUMNS, 128), 32])
-        total = gl.zeros((GROUP_ROWS, COLUMNS), gl.int32, layout)
-    else:
-        layout: gl.constexpr = gl.NVMMADistributedLayout(
-            [3, 0], [4, 1], [16, COLUMNS, 256 // OPERAND.primitive_bitwidth]
-        )
-        total = gl.zeros((GROUP_ROWS, COLUMNS), gl.float32, layout)
-    return total
+    IS_INT8: gl.constexpr = gl.int8 == OPERAND
+    # Of int8, Triton multiplies 224 columns at once.
+    AT_ONCE: gl.constexpr = min(COLUMNS, 128) if IS_INT8 else COLUMNS
+    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, AT_ONCE, 256 // OPERAND.primitive_bitwidth])
+    return gl.zeros((GROUP_ROWS, COLUMNS), gl.int32 if IS_INT8 else gl.float32, layout)
 
 
 @gluon.jit
