@@ -287,8 +287,10 @@ UNPROMOTED = Constraint(
 
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
-    # A residual's addresses spill beside half a tile. A tile of two products has half the columns to store.
+    # A residual's addresses spill beside half a tile, and so do scales of sums that are converted first. A tile of two
+    # products has half the columns to store.
     wide = DTYPES[problem.out_dtype].bytes == 4 or "residual" in problem.epilogue_operands
+    wide = wide or (problem.dtype == "int8" and "row_scale" in problem.epilogue_operands)
     slices = (4 if wide else 2) // problem.products
     tall = Config.of(
         "mixed_tiles", block_m=192, block_n=256, block_k=limits.step(problem), group_m=12, num_stages=3,

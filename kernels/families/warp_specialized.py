@@ -208,7 +208,10 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
         "warp_specialized", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=group_m,
         num_stages=4, store_slices=slices,
     )  # fmt: skip
-    return (config, config.replace(block_n=min(128, block_n), store_slices=1, num_stages=5))
+    narrow = config.replace(block_n=min(128, block_n), store_slices=1, num_stages=5)
+    if DTYPES[problem.dtype].precision == "promoted":  # of 256 columns, sums and totals together are too many registers
+        return (narrow, config.replace(store_slices=max(1, columns // 64)))
+    return (config, narrow)
 
 
 FAMILY = Family(

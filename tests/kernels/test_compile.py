@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 import triton
 
+from tilewright.kernels import fused
 from tilewright.kernels.access import Accesses
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import Device, nominal
@@ -111,15 +112,20 @@ def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
 def test_an_epilogue_compiles_without_spills_and_within_the_predicted_memory(name: str) -> None:
     family, device = FAMILIES[name], nominal("sm90")
     limit = next(one for one in family.constraints if one.name == "shared_memory")
-    m = 64 if name == "split_k" else 4096
+    one_product = fused.ONE_PRODUCT in family.constraints
+    m = 64 if name in ("split_k", "swapped") else 4096
     problems = [Problem(m, 4096, 4096, epilogue=epilogue) for epilogue in FUSED]
+    problems += [
+        Problem(m, 4096, 4096, dtype, epilogue="row_scale+column_scale") for dtype in ("e4m3", "e4m3fast", "int8")
+    ]
+    problems = [one for one in problems if len(family.space(one, device))]
     jobs = [
         Job(problem, config)
         for problem in problems
         for config in family.defaults(problem, device)[:1]
         if config in family.space(problem, device)
     ]
-    assert len(jobs) == len(problems) - (name == "split_k")  # it has one accumulator
+    assert len(jobs) == len(problems) >= len(FUSED) + 2 - one_product
     for built in compile_all(device, jobs):
         problem, config = built.job.problem, built.job.config
         assert built.resources is not None, built.reason
