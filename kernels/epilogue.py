@@ -1,8 +1,10 @@
 """Epilogues: what is done to a product before it is stored, as names. What they compute: `fused.py`.
 
-An epilogue is its steps joined by `+`, in the one order in which they are taken: scale, bias, activation, residual. So
-`scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). Each step is there at most once, and there is at
-most one activation.
+An epilogue is its steps joined by `+`, in the one order in which they are taken: scale, row_scale, column_scale, bias,
+activation, up, residual. So `scale+bias+gelu+residual` is residual + gelu(scale * (A @ B) + bias). A scale is one fp32
+number for all of D, for each row (of A) or for each column (of D: an output channel). `up` multiplies with a second
+product of A: `silu+up`, the gated pair of a model's layer, is silu(A @ B) * (A @ up). Each step is there at most once,
+and there is at most one activation.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from typing import Final
 
 ACTIVATIONS: Final = ("relu", "gelu", "gelu_tanh", "silu")
 # In the order in which they are taken; of a group at most one. All but activations have an operand of that name.
-ORDER: Final = (("scale",), ("bias",), ACTIVATIONS, ("residual",))
+ORDER: Final = (("scale",), ("row_scale",), ("column_scale",), ("bias",), ACTIVATIONS, ("up",), ("residual",))
 STEPS: Final = tuple(step for group in ORDER for step in group)
+SCALES: Final = ("scale", "row_scale", "column_scale")  # in fp32
 OPERANDS: Final = tuple(step for step in STEPS if step not in ACTIVATIONS)
 
 

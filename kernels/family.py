@@ -28,8 +28,9 @@ Launch = Callable[[], None]
 class Call:
     """One matrix product on real memory: A[m, k], B[k, n] and D[m, n], each with any strides, on one device.
 
-    Calls that share `scratch` run one after another. `scale` (one fp32 number), `bias` (n elements of D's dtype) and
-    `residual` (m x n of D's dtype) are there when the problem's epilogue takes them.
+    Calls that share `scratch` run one after another. `scale` (one fp32 number), `row_scale` (m of them), `column_scale`
+    (n of them), `bias` (n elements of D's dtype), `up` (as B) and `residual` (m x n of D's dtype) are there when the
+    problem's epilogue takes them.
     """
 
     problem: Problem
@@ -39,7 +40,10 @@ class Call:
     d: torch.Tensor
     scratch: Scratch
     scale: torch.Tensor | None = None
+    row_scale: torch.Tensor | None = None
+    column_scale: torch.Tensor | None = None
     bias: torch.Tensor | None = None
+    up: torch.Tensor | None = None
     residual: torch.Tensor | None = None
 
 

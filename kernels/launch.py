@@ -20,7 +20,7 @@ from .binary import Binary, Grid, compile_binary, launcher
 # one form. A launch is given those of them that its kernel has.
 OPERANDS: Final = ("a", "b", "d")
 SCRATCH: Final = ("partials", "counters")
-EPILOGUE: Final = ("scale", "bias", "residual")
+EPILOGUE: Final = ("scale", "row_scale", "column_scale", "bias", "up", "residual")
 MEMORY: Final = (*OPERANDS, *SCRATCH, *EPILOGUE)
 MAP_BYTES: Final = 128  # of a CUtensorMap
 WARP: Final = 32

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from .device import Device
+from .epilogue import OPERANDS, SCALES
 from .family import Call
 from .problem import DTYPES, Problem
 from .scratch import Scratch
@@ -21,45 +22,75 @@ class Operands:
     b: torch.Tensor
     d: torch.Tensor
     scale: torch.Tensor | None = None
+    row_scale: torch.Tensor | None = None
+    column_scale: torch.Tensor | None = None
     bias: torch.Tensor | None = None
+    up: torch.Tensor | None = None
     residual: torch.Tensor | None = None
 
     @property
     def bytes(self) -> int:
-        held = (self.a, self.b, self.d, self.scale, self.bias, self.residual)
+        scales = (self.scale, self.row_scale, self.column_scale)
+        held = (self.a, self.b, self.d, *scales, self.bias, self.up, self.residual)
         return sum(one.numel() * one.element_size() for one in held if one is not None)
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype that stores `bf16`, `fp16`, `fp32` or `tf32`."""
+    """The torch dtype that stores `bf16`, `tf32` or another one of `DTYPES`."""
     found: torch.dtype = getattr(torch, DTYPES[name].storage)
     return found
 
 
 def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tensor | None = None) -> Operands:
-    """Standard normal A, B, bias and residual on the generator's device, a scale about 1, and D filled with NaN. A `b`
-    that is given is taken for B."""
-    device, dtype = generator.device, torch_dtype(problem.dtype)
-
-    def normal(rows: int, columns: int, transposed: bool) -> torch.Tensor:
-        shape = (columns, rows) if transposed else (rows, columns)
-        stored = torch.randn(shape, generator=generator, device=device, dtype=dtype)
-        return stored.T if transposed else stored
-
-    a = normal(problem.m, problem.k, problem.a_transposed)
+    """Standard normal A, B, bias, up and residual on the generator's device, scales about 1, and D filled with NaN. A
+    `b` that is given is taken for B. Where there is a scale, A and B of one byte use the range of their dtype, and the
+    first scale takes that back."""
+    sigma = DTYPES[problem.dtype].sigma if _scales(problem) else 1.0
+    a = _normal(problem, generator, "mk", transposed=problem.a_transposed, sigma=sigma)
     if b is None:
-        b = normal(problem.k, problem.n, problem.b_transposed)
-    return Operands(a, b, poisoned(problem, device), **epilogue_operands(problem, generator))
+        b = _normal(problem, generator, "kn", transposed=problem.b_transposed, sigma=sigma)
+    return Operands(a, b, poisoned(problem, generator.device), **epilogue_operands(problem, generator))
+
+
+def _normal(
+    problem: Problem, generator: torch.Generator, extents: str, *, transposed: bool, sigma: float = 1.0
+) -> torch.Tensor:
+    """Of that standard deviation in a dtype of one byte, standard normal in others."""
+    rows, columns = (getattr(problem, extent) for extent in extents)
+    shape, dtype = (columns, rows) if transposed else (rows, columns), torch_dtype(problem.dtype)
+    wide = dtype if dtype.itemsize > 1 else torch.float32
+    stored = torch.randn(shape, generator=generator, device=generator.device, dtype=wide)
+    if dtype.itemsize == 1:
+        stored = quantized(stored.mul_(sigma), dtype)
+    return stored.T if transposed else stored
+
+
+def quantized(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """In a dtype of one byte, each element rounded and kept within its range; `matrix` is lost."""
+    if dtype.is_floating_point:
+        largest = torch.finfo(dtype).max
+        return matrix.clamp_(-largest, largest).to(dtype)
+    return matrix.round_().clamp_(-127, 127).to(dtype)
+
+
+def _scales(problem: Problem) -> list[str]:
+    return [name for name in problem.epilogue_operands if name in SCALES]
 
 
 def epilogue_operands(problem: Problem, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """What the problem's epilogue takes, by name: standard normal, but the scale, which is between 0.5 and 1.5."""
+    """What the problem's epilogue takes, by name: standard normal, but scales, which are between 0.5 and 1.5;
+    the first one over what multiplying A and B of one byte has brought in, see `random_operands`."""
     device, dtype = generator.device, torch_dtype(problem.out_dtype)
-    shapes = {"bias": (problem.n,), "residual": (problem.m, problem.n)}
+    shapes: dict[str, tuple[int, ...]] = {"row_scale": (problem.m,), "column_scale": (problem.n,), "bias": (problem.n,)}
+    shapes |= {"scale": (), "residual": (problem.m, problem.n)}
+    scales = _scales(problem)
     made = {}
     for name in problem.epilogue_operands:
-        if name == "scale":
-            made[name] = torch.rand((), generator=generator, device=device) + 0.5
+        if name in scales:
+            made[name] = torch.rand(shapes[name], generator=generator, device=device) + 0.5
+            made[name] /= DTYPES[problem.dtype].sigma ** 2 if name == scales[0] else 1.0
+        elif name == "up":
+            made[name] = _normal(problem, generator, "kn", transposed=problem.b_transposed)
         else:
             made[name] = torch.randn(shapes[name], generator=generator, device=device, dtype=dtype)
     return made
@@ -71,8 +102,8 @@ def poisoned(problem: Problem, device: torch.device) -> torch.Tensor:
 
 
 def call(problem: Problem, device: Device, operands: Operands, scratch: Scratch) -> Call:
-    beside = (operands.scale, operands.bias, operands.residual)
-    return Call(problem, device, operands.a, operands.b, operands.d, scratch, *beside)
+    beside = {name: getattr(operands, name) for name in OPERANDS}
+    return Call(problem, device, operands.a, operands.b, operands.d, scratch, **beside)
 
 
 def current_device(index: int = 0) -> Device:

@@ -21,24 +21,33 @@ class DType:
         storage: the torch dtype that holds it, by name.
         bytes: of one element.
         epsilon: unit roundoff of an input as the multiplier sees it.
-        precision: Triton's `input_precision` for a dot of it.
+        precision: Triton's `input_precision` for a dot of it; or `promoted`, for partial sums of at most `PROMOTED`
+            products that are added in fp32, where the multiplier's own accumulator is narrower.
+        sigma: standard deviation of random inputs that use its range.
     """
 
     storage: str
     bytes: int
     epsilon: float
     precision: str
+    sigma: float = 1.0
 
 
-# tf32 is fp32 in memory, rounded to 10 mantissa bits as it enters the multiplier.
+# tf32 is fp32 in memory, rounded to 10 mantissa bits as it enters the multiplier. Hopper sums products of fp8 in about
+# 14 bits: `e4m3` is what torch._scaled_mm computes by default, and `e4m3fast` what it does with use_fast_accum.
 DTYPES: Final = MappingProxyType(
     {
         "bf16": DType("bfloat16", 2, 2.0**-8, "ieee"),
         "fp16": DType("float16", 2, 2.0**-11, "ieee"),
         "fp32": DType("float32", 4, 2.0**-24, "ieee"),
         "tf32": DType("float32", 4, 2.0**-11, "tf32"),
+        "e4m3": DType("float8_e4m3fn", 1, 2.0**-4, "promoted", sigma=64.0),
+        "e5m2": DType("float8_e5m2", 1, 2.0**-3, "promoted", sigma=4096.0),
+        "e4m3fast": DType("float8_e4m3fn", 1, 2.0**-4, "ieee", sigma=64.0),
+        "int8": DType("int8", 1, 2.0**-8, "ieee", sigma=32.0),
     }
 )
+PROMOTED: Final = 128  # products, as many as cuBLAS adds before it promotes their sum
 OUT_DTYPES: Final = ("bf16", "fp16", "fp32")
 
 _SHAPE = re.compile(r"(-?\d+)x(-?\d+)x(-?\d+)")
@@ -50,10 +59,12 @@ class Problem:
 
     Attributes:
         m, n, k: extents, 0 to 2**31 - 1.
-        dtype: of A and B: bf16, fp16, fp32 (IEEE) or tf32 (fp32 in memory, tf32 in the multiplier).
+        dtype: of A and B: bf16, fp16, fp32 (IEEE), tf32 (fp32 in memory, tf32 in the multiplier), e4m3 or e5m2 (fp8,
+            partial sums promoted to fp32), e4m3fast (summed as the multiplier does), int8 (summed in int32).
         layout: BLAS letters, A then B: `n` is stored as written, row after row, `t` is stored transposed. `nt` is
             `x @ weight.T`, what `torch.nn.Linear` computes.
-        out_dtype: of D, and of a bias and a residual; empty means the storage dtype of A and B.
+        out_dtype: of D, and of a bias and a residual; empty means the storage dtype of A and B, and bf16 where that is
+            of one byte.
         epilogue: what is done to the product before it is rounded and stored, as `bias+gelu`; in any order, kept in
             the order of `kernels/epilogue.py`. Empty: nothing.
 
@@ -80,7 +91,9 @@ class Problem:
                 f"layout {self.layout!r} is none: use one of {', '.join(LAYOUTS)} (A then B, t is transposed)"
             )
         if not self.out_dtype:
-            object.__setattr__(self, "out_dtype", "fp32" if self.dtype == "tf32" else self.dtype)
+            one_byte = DTYPES[self.dtype].bytes == 1
+            out_dtype = "bf16" if one_byte else "fp32" if self.dtype == "tf32" else self.dtype
+            object.__setattr__(self, "out_dtype", out_dtype)
         if self.out_dtype not in OUT_DTYPES:
             raise ValueError(f"out_dtype {self.out_dtype!r} is not known: use one of {', '.join(OUT_DTYPES)}")
         object.__setattr__(self, "epilogue", canonical(self.epilogue))
@@ -98,20 +111,29 @@ class Problem:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations: a multiplication and an addition for each of m * n * k, an epilogue nothing."""
-        return 2 * self.m * self.n * self.k
+        """Floating-point operations: a multiplication and an addition for each of m * n * k in each product, the rest
+        of an epilogue nothing."""
+        return 2 * self.m * self.n * self.k * self.products
+
+    @property
+    def products(self) -> int:
+        """How many of A: a second one where the epilogue takes `up`."""
+        return 2 if "up" in self.epilogue_operands else 1
 
     @property
     def bytes_moved(self) -> int:
         """The fewest bytes: A, B and the epilogue's operands read once, D written once."""
-        read = (self.m * self.k + self.k * self.n) * DTYPES[self.dtype].bytes
+        size = DTYPES[self.dtype].bytes
+        read = (self.m * self.k + self.k * self.n) * size
         out = DTYPES[self.out_dtype].bytes
-        beside = {"scale": 4, "bias": self.n * out, "residual": self.m * self.n * out}
+        beside = {"scale": 4, "row_scale": 4 * self.m, "column_scale": 4 * self.n, "bias": self.n * out}
+        beside |= {"up": self.k * self.n * size, "residual": self.m * self.n * out}
         return read + self.m * self.n * out + sum(beside[name] for name in self.epilogue_operands)
 
     @property
     def epilogue_operands(self) -> tuple[str, ...]:
-        """Of `scale` (one fp32 number), `bias` (n) and `residual` (m x n) those that the epilogue takes."""
+        """Of `scale` (one fp32 number), `row_scale` (m of them), `column_scale` (n), `bias` (n), `up` (k x n, as B) and
+        `residual` (m x n) those that the epilogue takes."""
         return tuple(step for step in steps_of(self.epilogue) if step in OPERANDS)
 
     @property

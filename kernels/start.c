@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define PARAMETERS 48
-#define ADDRESSES 8
+#define ADDRESSES 12
 
 typedef struct {
   PyObject_HEAD

@@ -34,9 +34,9 @@ class Ceilings:
     pageable_down_gbs: float | None = None
 
     def tflops(self, dtype: str) -> float | None:
-        """The peak for operands of that dtype."""
+        """The peak for operands of that dtype; None for one whose peak is not measured."""
         peaks = {"bf16": self.bf16_tflops, "fp16": self.fp16_tflops, "tf32": self.tf32_tflops, "fp32": self.fp32_tflops}
-        return peaks[dtype]
+        return peaks.get(dtype)
 
 
 def roofline_us(problem: Problem, ceilings: Ceilings | None) -> float | None:

@@ -13,7 +13,7 @@ from ..device import Device
 from ..family import Family
 from ..problem import Problem
 from ..space import ConfigSpace, union
-from . import cpu_blas, cublas, descriptor, split_k, tiled
+from . import cpu_blas, cublas, descriptor, split_k, swapped, tiled
 from .absent import absent
 from .estimate import guess_us
 
@@ -30,6 +30,7 @@ FAMILIES: Final = MappingProxyType(
         "tiled": tiled.FAMILY,
         "descriptor": descriptor.FAMILY,
         "split_k": split_k.FAMILY,
+        "swapped": swapped.FAMILY,
         "warp_specialized": _WARP_SPECIALIZED,
         "mixed_tiles": _MIXED_TILES,
         "cublas": cublas.FAMILY,

@@ -12,7 +12,7 @@ from ..device import Device
 from ..family import Call, Family, Launch
 from ..problem import DTYPES, Problem
 from ..space import Constraint
-from . import library
+from . import library, scaled
 
 
 @contextmanager
@@ -29,6 +29,8 @@ def _tf32(enabled: bool) -> Iterator[None]:
 
 
 def bind(call: Call, config: Config) -> Launch:
+    if DTYPES[call.problem.dtype].bytes == 1:
+        return scaled.bind(call)
     if DTYPES[call.problem.dtype].bytes == 2:
         return library.matmul_into(call, nullcontext)
     tf32 = DTYPES[call.problem.dtype].precision == "tf32"
@@ -38,7 +40,7 @@ def bind(call: Call, config: Config) -> Launch:
 def _narrowing(problem: Problem, device: Device, config: Config) -> float:
     """Bytes an element of D is narrower or other than what the library writes."""
     same = DTYPES[problem.out_dtype].storage == DTYPES[problem.dtype].storage
-    return 0 if same or problem.out_dtype == "fp32" else 1
+    return 0 if same or problem.out_dtype == "fp32" or DTYPES[problem.dtype].bytes == 1 else 1
 
 
 OUT_DTYPE = Constraint(
@@ -58,14 +60,14 @@ GPU = Constraint(
 
 FAMILY = Family(
     name="cublas",
-    summary="NVIDIA's library through torch.mm",
+    summary="NVIDIA's library through torch.mm; of one byte through torch._scaled_mm and torch._int_mm",
     axes=(),
-    constraints=(GPU, OUT_DTYPE),
+    constraints=(GPU, OUT_DTYPE, scaled.ONE_BYTE),
     defaults=lambda problem, device: library.only("cublas"),
     binary=None,
     refuses=lambda call, config: "",
     bind=bind,
-    sources=(Path(__file__), Path(library.__file__), Path(fused.__file__)),
+    sources=(Path(__file__), Path(library.__file__), Path(scaled.__file__), Path(fused.__file__)),
     # NVIDIA promises the same bits in every run only while a single stream is active: beside others the library may
     # choose another implementation. Source: cuBLAS documentation, Results reproducibility.
     deterministic=lambda problem, config: False,

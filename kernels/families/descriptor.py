@@ -50,25 +50,32 @@ def load_b(b, step, column, TRANSPOSED: tl.constexpr):
 
 @triton.jit
 def tile_kernel(
-    a, b, d, m, n, k, group_m, scale, bias, residual, stride_rm, stride_rn,
+    a, b, d, m, n, k, group_m, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
     tile_m, tile_n = tiles.grouped(tl.program_id(0), tl.cdiv(m, BLOCK_M), tl.cdiv(n, BLOCK_N), group_m)
     row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
-    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype)
+    paired = None if up is None else total
     for step in range(0, k, BLOCK_K):
         a_tile = load_a(a, row, step, A_TRANSPOSED)
         b_tile = load_b(b, step, column, B_TRANSPOSED)
-        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        total = tiles.multiply(a_tile, b_tile, total, PRECISION)
+        if up is not None:
+            up_tile = load_b(up, step, column, B_TRANSPOSED)
+            paired = tiles.multiply(a_tile, up_tile, paired, PRECISION)
     rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
-    total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+    total = fused.epilogue(
+        total, paired, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+        ACTIVATION,
+    )  # fmt: skip
     d.store([row, column], total.to(d.dtype))
 
 
 @triton.jit
 def persistent_kernel(
-    a, b, d, m, n, k, group_m, scale, bias, residual, stride_rm, stride_rn,
+    a, b, d, m, n, k, group_m, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     A_TRANSPOSED: tl.constexpr, B_TRANSPOSED: tl.constexpr, ACTIVATION: tl.constexpr,
 ):  # fmt: skip
@@ -77,13 +84,20 @@ def persistent_kernel(
     for program in tl.range(tl.program_id(0), tiles_m * tiles_n, tl.num_programs(0), flatten=True):
         tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
         row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
-        total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype)
+        paired = None if up is None else total
         for step in range(0, k, BLOCK_K):
             a_tile = load_a(a, row, step, A_TRANSPOSED)
             b_tile = load_b(b, step, column, B_TRANSPOSED)
-            total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+            total = tiles.multiply(a_tile, b_tile, total, PRECISION)
+            if up is not None:
+                up_tile = load_b(up, step, column, B_TRANSPOSED)
+                paired = tiles.multiply(a_tile, up_tile, paired, PRECISION)
         rows, columns = row + tl.arange(0, BLOCK_M), column + tl.arange(0, BLOCK_N)
-        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
+        total = fused.epilogue(
+            total, paired, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION,
+        )  # fmt: skip
         d.store([row, column], total.to(d.dtype))
 
 
@@ -100,8 +114,8 @@ AXES = (
 
 
 def _blocks(problem: Problem, config: Config) -> tuple[list[int], list[int], list[int]]:
-    """The tiles of A, B and D as they lie in memory, outer extent first."""
-    block_m, block_n, block_k = (config.number(axis) for axis in ("block_m", "block_n", "block_k"))
+    """The tiles of A, B (and `up`) and D as they lie in memory, outer extent first."""
+    block_m, block_k, block_n = config.number("block_m"), config.number("block_k"), limits.tile_columns(problem, config)
     a = [block_k, block_m] if problem.a_transposed else [block_m, block_k]
     b = [block_n, block_k] if problem.b_transposed else [block_k, block_n]
     return a, b, [block_m, block_n]
@@ -112,18 +126,20 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
     result = tiles.TRITON_TYPES[DTYPES[problem.out_dtype].storage]
     descriptors = zip("abd", (operand, operand, result), _blocks(problem, config), strict=True)
     types = {name: f"tensordesc<{element}{block}>" for name, element, block in descriptors}
+    paired = {"up": types["b"]} if problem.products == 2 else {}
     constants: dict[str, Any] = {
         "BLOCK_M": config["block_m"],
-        "BLOCK_N": config["block_n"],
+        "BLOCK_N": limits.tile_columns(problem, config),
         "BLOCK_K": config["block_k"],
         "PRECISION": DTYPES[problem.dtype].precision,
         "A_TRANSPOSED": problem.a_transposed,
         "B_TRANSPOSED": problem.b_transposed,
+        **({} if paired else {"up": None}),
     }
     integers = dict.fromkeys(("m", "n", "k", "group_m"), "i32")
     kernel = persistent_kernel if config["programs_per_sm"] else tile_kernel
     extra = fused.parameters(problem, accesses, result)
-    types, constants = {**types, **integers, **extra.types}, {**constants, **extra.constants}
+    types, constants = {**types, **integers, **paired, **extra.types}, {**constants, **extra.constants}
     return tiles.ordered(kernel, types, constants, extra.divisible, config)
 
 
@@ -131,17 +147,20 @@ def shared_memory(problem: Problem, device: Device, config: Config) -> int:
     """Of a block, in bytes: the ring of stages with its barriers, and the tile of D on its way out.
 
     A persistent program keeps D's tile beside the ring, for the next tile's loads are under way. 32-bit results are
-    kept beside it on sm_90 too. Read off Triton 3.6 and 3.7; held against the compiler in the tests.
+    kept beside it on sm_90 too, but not where there are two products. Read off Triton 3.6 and 3.7; held against the
+    compiler in the tests.
     """
     stages = config.number("num_stages")
     ring, result = stages * limits.operand_bytes(problem, config), limits.result_bytes(problem, config)
-    beside = config["programs_per_sm"] or (device.capability < 100 and DTYPES[problem.out_dtype].bytes == 4)
-    # One 8-byte barrier a stage; A and B have one each where A is transposed. On sm_100 the multiplier has two more.
-    rings = 2 if problem.a_transposed else 1
+    wide = device.capability < 100 and DTYPES[problem.out_dtype].bytes == 4 and problem.products == 1
+    beside = config["programs_per_sm"] or wide
+    # One 8-byte barrier a stage; A and B have one each where A is transposed, and `up` has its own. On sm_100 the
+    # multiplier has two more.
+    rings = (2 if problem.a_transposed else 1) + problem.products - 1
     barriers = [8 * stages] * rings + ([16] if device.capability >= 100 else [])
     if config["programs_per_sm"]:  # while the ring is full, an epilogue's operands pass through memory of their own
         out = DTYPES[problem.out_dtype].bytes
-        result += config.number("block_n") * out if "bias" in problem.epilogue_operands else 0
+        result += limits.tile_columns(problem, config) * out if "bias" in problem.epilogue_operands else 0
         # At most: the compiler takes a quarter of D's tile in 16 bits and half of it in 32.
         result += limits.result_bytes(problem, config) if "residual" in problem.epilogue_operands else 0
     padded = sum(cdiv(size, 16) * 16 for size in barriers[:-1]) + barriers[-1]
@@ -151,33 +170,29 @@ def shared_memory(problem: Problem, device: Device, config: Config) -> int:
 def bind(call: Call, config: Config) -> Launch:
     problem, device = call.problem, call.device
     built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
-    memory = (
-        call.a.T if problem.a_transposed else call.a,
-        call.b.T if problem.b_transposed else call.b,
-        call.d,
-    )
+    blocks = _blocks(problem, config)
     described = [
         TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block)
-        for matrix, block in zip(memory, _blocks(problem, config), strict=True)
+        for matrix, block in zip(tma.in_memory(call), (*blocks, blocks[1]), strict=False)
     ]
     count, resident = limits.tile_count(problem, config), config.number("programs_per_sm") * device.sm_count
     grid = (min(count, resident) if resident else count, 1, 1)
-    arguments = (*described, *problem.shape, config["group_m"], *fused.arguments(call))
+    arguments = (*described[:3], *problem.shape, config["group_m"], *described[3:], *fused.arguments(call))
     return bound(built, device.capability, grid, arguments)
 
 
 TENSOR_CORES = Constraint(
     "tensor_cores",
-    "operands that are not K-major 32-bit or 16-bit",
+    "operands that are neither 16-bit nor K-major",
     lambda problem, device, config: (
         0
         if DTYPES[problem.dtype].bytes == 2
         else 1 + (problem.layout != "nt")
-        if DTYPES[problem.dtype].precision == "ieee"
+        if problem.dtype == "fp32"
         else int(problem.layout != "nt")
     ),
     lambda problem, device, config: 0,
-    "tensor cores take 16-bit operands, and tf32 ones that are K-major, straight from shared memory",
+    "tensor cores take 16-bit operands, and K-major ones of tf32 or of 8 bits, straight from shared memory",
 )
 
 
@@ -215,8 +230,8 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     warps = 8 if problem.epilogue and block_m * block_n >= 128 * 128 else 4
     stages -= 1 if "residual" in problem.epilogue_operands else 0
     config = Config.of(
-        "descriptor", block_m=block_m, block_n=block_n, block_k=64, group_m=group_m, num_warps=warps, num_stages=stages,
-        programs_per_sm=0,
+        "descriptor", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=group_m, num_warps=warps,
+        num_stages=stages, programs_per_sm=0,
     )  # fmt: skip
     if limits.tile_count(problem, config) > device.sm_count:
         return (config.replace(programs_per_sm=1), config)

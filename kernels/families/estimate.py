@@ -34,7 +34,7 @@ _RATES: Final = MappingProxyType(
     }
 )
 _WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles")  # families in Gluon, whose programs stay
-_TMA: Final = ("descriptor", *_WARP_GROUPS)  # families whose tiles it moves
+_TMA: Final = ("descriptor", "swapped", *_WARP_GROUPS)  # families whose tiles it moves
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
 _BLEND: Final = 1.4  # exponent of the norm that joins throughput and latency
 _WAVE_US: Final = 3.7  # to start and to drain a wave
@@ -101,7 +101,7 @@ def _efficiency(config: Config) -> float:
     found = min(1.0, math.pow(area / _FULL_TILE, _TILE_EXPONENT))
     if config.family in _WARP_GROUPS and area > _FULL_TILE:
         found = math.pow(area / _FULL_TILE, _LARGE_EXPONENT)
-    if config.number("block_m") < 64:
+    if config.number("block_m") < 64 and config.family != "swapped":
         found *= _SMALL_TILE
     if config.family not in _TMA:
         found *= _POINTERS

@@ -11,7 +11,7 @@ from typing import Final
 from ..config import Config
 from ..device import Device
 from ..problem import Problem
-from .limits import cdiv
+from .limits import cdiv, tile_columns
 
 PART: Final = 64  # rows that are multiplied at once
 CUT_AT_MOST: Final = 512  # tall rows of tiles given up for short ones: three rounds of one column of tiles
@@ -19,18 +19,18 @@ CUT_AT_MOST: Final = 512  # tall rows of tiles given up for short ones: three ro
 
 def tall_rows(problem: Problem, device: Device, config: Config) -> int:
     """How many rows of tiles are tall."""
-    tiles_n = cdiv(problem.n, config.number("block_n"))
+    tiles_n = cdiv(problem.n, tile_columns(problem, config))
     return evenest(problem.m, tiles_n, config.number("block_m"), max(1, device.sm_count))
 
 
 def tile_count(problem: Problem, device: Device, config: Config) -> int:
     tall, block_m = tall_rows(problem, device, config), config.number("block_m")
-    return (tall + short_rows(problem.m, block_m, tall)) * cdiv(problem.n, config.number("block_n"))
+    return (tall + short_rows(problem.m, block_m, tall)) * cdiv(problem.n, tile_columns(problem, config))
 
 
 def busiest_parts(problem: Problem, device: Device, config: Config) -> int:
     """How many parts the busiest program multiplies."""
-    tiles_n, tall = cdiv(problem.n, config.number("block_n")), tall_rows(problem, device, config)
+    tiles_n, tall = cdiv(problem.n, tile_columns(problem, config)), tall_rows(problem, device, config)
     return busiest(problem.m, tiles_n, config.number("block_m"), max(1, device.sm_count), tall)
 
 

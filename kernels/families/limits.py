@@ -23,13 +23,18 @@ def next_power_of_2(number: int) -> int:
     return 1 << max(number - 1, 0).bit_length()
 
 
+def tile_columns(problem: Problem, config: Config) -> int:
+    """Of D in a tile: all that are multiplied at once, or where there are two products, half of them."""
+    return config.number("block_n") // problem.products
+
+
 def tile_count(problem: Problem, config: Config) -> int:
-    return cdiv(problem.m, config.number("block_m")) * cdiv(problem.n, config.number("block_n"))
+    return cdiv(problem.m, config.number("block_m")) * cdiv(problem.n, tile_columns(problem, config))
 
 
 def multiplies_on_tensor_cores(problem: Problem) -> bool:
     """IEEE fp32 alone is multiplied by ordinary fused multiply-adds."""
-    return DTYPES[problem.dtype].bytes == 2 or DTYPES[problem.dtype].precision == "tf32"
+    return DTYPES[problem.dtype].bytes <= 2 or DTYPES[problem.dtype].precision == "tf32"
 
 
 NON_EMPTY = Constraint(
@@ -38,6 +43,14 @@ NON_EMPTY = Constraint(
     lambda problem, device, config: sum(extent == 0 for extent in problem.shape),
     lambda problem, device, config: 0,
     "an empty product has nothing to tune; the library serves it",
+)
+
+FP8 = Constraint(
+    "dtype_arch",
+    "(needed sm)",
+    lambda problem, device, config: 89 if DTYPES[problem.dtype].storage.startswith("float8") else 0,
+    lambda problem, device, config: device.capability,
+    "tensor cores multiply fp8 from Ada (sm_89) on",
 )
 
 EXTENT = Constraint(
@@ -82,7 +95,9 @@ def fitting(axis: str, extent: str, smallest: int) -> Constraint:
         axis,
         "elements",
         lambda problem, device, config: config.number(axis),
-        lambda problem, device, config: max(smallest, next_power_of_2(getattr(problem, extent))),
+        lambda problem, device, config: max(
+            smallest, next_power_of_2(getattr(problem, extent) * (problem.products if extent == "n" else 1))
+        ),
         f"a tile larger than {extent} multiplies zeros",
     )
 
@@ -111,15 +126,20 @@ def at_least(capability: int, why: str) -> Constraint:
     )
 
 
+def step(problem: Problem) -> int:
+    """Of k, where nothing speaks for another: 64, and of operands of one byte, a row of shared memory (128)."""
+    return 128 if DTYPES[problem.dtype].bytes == 1 else 64
+
+
 def operand_bytes(problem: Problem, config: Config) -> int:
-    """Shared memory of one stage: a tile of A and a tile of B."""
+    """Shared memory of one stage: a tile of A and a tile of B, or half a tile each of B and of `up`."""
     extent = config.number("block_m") + config.number("block_n")
     return extent * config.number("block_k") * DTYPES[problem.dtype].bytes
 
 
 def result_bytes(problem: Problem, config: Config) -> int:
     """A tile of D as it is stored."""
-    return config.number("block_m") * config.number("block_n") * DTYPES[problem.out_dtype].bytes
+    return config.number("block_m") * tile_columns(problem, config) * DTYPES[problem.out_dtype].bytes
 
 
 def asynchronous_mma(problem: Problem, device: Device, config: Config) -> bool:

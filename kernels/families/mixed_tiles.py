@@ -29,7 +29,7 @@ from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
 from . import heights, limits, tiles, warp_groups
 from . import tma as tma_limits
-from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_in, store_columns
+from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_b_in, copy_in, joined, no_sum, store_product
 
 GROUP_ROWS = gl.constexpr(ROWS)
 
@@ -57,13 +57,14 @@ def place(tile, m, n, tall, group_m, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexp
 
 @gluon.jit
 def load(
-    a, b, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall,
+    a, b, up, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall,
     A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
 ):  # fmt: skip
     """Asks for one stage once all consumers have left it; for the last consumer's rows only where the tile is tall."""
-    CONSUMERS: gl.constexpr = a_ring.shape[0] // b_ring.shape[0]
+    CONSUMERS: gl.constexpr = a_ring.shape[0] // full.shape[0]
+    PRODUCTS: gl.constexpr = b_ring.shape[0] // full.shape[0]
     PART_BYTES: gl.constexpr = a_ring.shape[1] * a_ring.shape[2] * (a.dtype.primitive_bitwidth // 8)
-    B_BYTES: gl.constexpr = b_ring.shape[1] * b_ring.shape[2] * (b.dtype.primitive_bitwidth // 8)
+    B_BYTES: gl.constexpr = PRODUCTS * b_ring.shape[1] * b_ring.shape[2] * (b.dtype.primitive_bitwidth // 8)
     arrived = full.index(stage)
     mbarrier.wait(empty.index(stage), phase ^ 1)
     if is_tall:
@@ -74,12 +75,12 @@ def load(
         mbarrier.expect(arrived, B_BYTES + (CONSUMERS - 1) * PART_BYTES)
     for part in gl.static_range(CONSUMERS - 1):
         copy_in(a, row + part * GROUP_ROWS, step, arrived, a_ring.index(stage * CONSUMERS + part), A_TRANSPOSED)
-    copy_in(b, step, column, arrived, b_ring.index(stage), B_TRANSPOSED)
+    copy_b_in(b, up, step, column, arrived, b_ring, stage, B_TRANSPOSED)
 
 
 @gluon.jit
 def load_next(
-    a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall, stage, phase, tile, step, row, column,
+    a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, stage, phase, tile, step, row, column,
     BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr,
     A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
 ):  # fmt: skip
@@ -88,7 +89,9 @@ def load_next(
         if step == 0:
             row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
         is_tall = tile < tall * gl.cdiv(n, BLOCK_N)
-        load(a, b, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall, A_TRANSPOSED, B_TRANSPOSED)
+        load(
+            a, b, up, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall, A_TRANSPOSED, B_TRANSPOSED
+        )
         step += BLOCK_K
         if step >= k:
             step = 0
@@ -98,37 +101,38 @@ def load_next(
 
 @gluon.jit
 def lead(
-    a, b, d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall,
-    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+    a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, ACTIVATION: gl.constexpr,
 ):  # fmt: skip
     """The first consumer: it loads, all stages but one ahead of what it multiplies."""
-    STAGES: gl.constexpr = b_ring.shape[0]
+    STAGES: gl.constexpr = full.shape[0]
+    PRODUCTS: gl.constexpr = b_ring.shape[0] // STAGES
     CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
     BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
     BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
     BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
     next_tile = gl.program_id(0)
     next_step = 0
     next_row = 0
     next_column = 0
     for ahead in gl.static_range(STAGES - 1):
         next_tile, next_step, next_row, next_column = load_next(
-            a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall, ahead, 0,
+            a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, ahead, 0,
             next_tile, next_step, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K, A_TRANSPOSED, B_TRANSPOSED,
         )  # fmt: skip
     stage = 0
     phase = 0
     for tile in range(gl.program_id(0), count_tiles(m, n, tall, BLOCK_M, BLOCK_N), gl.num_programs(0)):
-        total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
+        total = no_sum(BLOCK_N * PRODUCTS, a_ring.dtype)
         for step in range(0, k, BLOCK_K):
             total = begin_multiply(
-                a_ring.index(stage * CONSUMERS), b_ring.index(stage), full.index(stage), phase, total, step > 0,
+                a_ring.index(stage * CONSUMERS), multiplied.index(stage), full.index(stage), phase, total, step > 0,
                 A_TRANSPOSED, B_TRANSPOSED,
             )  # fmt: skip
             # The stage before this one is being left. Before the ring's first one, that is its last, in the same round.
             next_tile, next_step, next_row, next_column = load_next(
-                a, b, a_ring, b_ring, full, empty, m, n, k, group_m, tall,
+                a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall,
                 gl.where(stage == 0, STAGES - 1, stage - 1), gl.where(stage == 0, phase, phase ^ 1),
                 next_tile, next_step, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K, A_TRANSPOSED, B_TRANSPOSED,
             )  # fmt: skip
@@ -136,39 +140,47 @@ def lead(
             mbarrier.arrive(empty.index(stage))
             stage, phase = advance(stage, phase, STAGES)
         row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
-        store_columns(d, total, out.index(0), row, column, BLOCK_N // d.block_shape[1])
+        store_product(
+            d, total, out.index(0), row, column, m, n,
+            scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS,
+        )  # fmt: skip
     tma.store_wait(0)
 
 
 @gluon.jit
 def follow(
-    d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall,
+    d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     PART: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+    ACTIVATION: gl.constexpr, PRODUCTS: gl.constexpr,
 ):  # fmt: skip
     """Another consumer: it multiplies and stores its rows of each tile. The last one has none in a short tile."""
-    STAGES: gl.constexpr = b_ring.shape[0]
+    STAGES: gl.constexpr = full.shape[0]
     CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
     BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
-    BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
-    BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BLOCK_N, 16])
+    MULTIPLIED: gl.constexpr = multiplied.shape[1] if B_TRANSPOSED else multiplied.shape[2]
+    BLOCK_N: gl.constexpr = MULTIPLIED // PRODUCTS
+    BLOCK_K: gl.constexpr = multiplied.shape[2] if B_TRANSPOSED else multiplied.shape[1]
     count = count_tiles(m, n, tall, BLOCK_M, BLOCK_N)
     busy_count = tall * gl.cdiv(n, BLOCK_N) if PART == CONSUMERS - 1 else count
     stage = 0
     phase = 0
     for tile in range(gl.program_id(0), count, gl.num_programs(0)):
         if tile < busy_count:
-            total = gl.zeros((GROUP_ROWS, BLOCK_N), gl.float32, layout)
+            total = no_sum(MULTIPLIED, a_ring.dtype)
             for step in range(0, k, BLOCK_K):
                 total = begin_multiply(
-                    a_ring.index(stage * CONSUMERS + PART), b_ring.index(stage), full.index(stage), phase, total,
+                    a_ring.index(stage * CONSUMERS + PART), multiplied.index(stage), full.index(stage), phase, total,
                     step > 0, A_TRANSPOSED, B_TRANSPOSED,
                 )  # fmt: skip
                 total = warpgroup_mma_wait(0, deps=[total])
                 mbarrier.arrive(empty.index(stage))
                 stage, phase = advance(stage, phase, STAGES)
             row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
-            store_columns(d, total, out.index(PART), row + PART * GROUP_ROWS, column, BLOCK_N // d.block_shape[1])
+            store_product(
+                d, total, out.index(PART), row + PART * GROUP_ROWS, column, m, n,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS,
+            )  # fmt: skip
         else:
             # It waits like the others: by parity alone, a barrier is told apart from itself one round later only.
             for _step in range(0, k, BLOCK_K):
@@ -180,11 +192,14 @@ def follow(
 
 @gluon.jit
 def mixed_tiles_kernel(
-    a, b, d, m, n, k, group_m, tall,
+    a, b, d, m, n, k, group_m, tall, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+    ACTIVATION: gl.constexpr,
 ):  # fmt: skip
+    PRODUCTS: gl.constexpr = 1 if up is None else 2
     a_ring = gl.allocate_shared_memory(a.dtype, [STAGES * CONSUMERS] + a.block_shape, a.layout)
-    b_ring = gl.allocate_shared_memory(b.dtype, [STAGES] + b.block_shape, b.layout)
+    b_ring = gl.allocate_shared_memory(b.dtype, [STAGES * PRODUCTS] + b.block_shape, b.layout)
+    multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
     out = gl.allocate_shared_memory(d.dtype, [CONSUMERS] + d.block_shape, d.layout)
     full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
@@ -195,14 +210,34 @@ def mixed_tiles_kernel(
     # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
     if CONSUMERS == 2:
         gl.warp_specialize([
-            (lead, (a, b, d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, A_TRANSPOSED, B_TRANSPOSED)),
-            (follow, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, 1, A_TRANSPOSED, B_TRANSPOSED)),
+            (lead, (
+                a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION,
+            )),
+            (follow, (
+                d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS,
+            )),
         ], [4], [240])  # fmt: skip
     else:
         gl.warp_specialize([
-            (lead, (a, b, d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, A_TRANSPOSED, B_TRANSPOSED)),
-            (follow, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, 1, A_TRANSPOSED, B_TRANSPOSED)),
-            (follow, (d, a_ring, b_ring, out, full, empty, m, n, k, group_m, tall, 2, A_TRANSPOSED, B_TRANSPOSED)),
+            (lead, (
+                a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION,
+            )),
+            (follow, (
+                d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS,
+            )),
+            (follow, (
+                d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 2,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS,
+            )),
         ], [4, 4], [168, 168])  # fmt: skip
 
 
@@ -216,10 +251,11 @@ AXES = (
 )
 # What the partitions are handed over, through shared memory, by the number of consumers; read off Triton 3.6 and 3.7.
 HANDED_OVER_BYTES = {2: 132, 3: 136}
+OPERAND_WORDS = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "residual": 2}
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
-    return warp_groups.built(mixed_tiles_kernel, problem, config, ("m", "n", "k", "group_m", "tall"))
+    return warp_groups.built(mixed_tiles_kernel, problem, config, accesses, integers=("m", "n", "k", "group_m", "tall"))
 
 
 def bind(call: Call, config: Config) -> Launch:
@@ -227,7 +263,7 @@ def bind(call: Call, config: Config) -> Launch:
     built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
     tall = heights.tall_rows(problem, device, config)
     grid = (min(heights.tile_count(problem, device, config), device.sm_count), 1, 1)
-    arguments = (*warp_groups.descriptors(call, config), *problem.shape, config["group_m"], tall)
+    arguments = warp_groups.arguments(call, config, *problem.shape, config.number("group_m"), tall)
     return bound(built, device.capability, grid, arguments)
 
 
@@ -240,12 +276,26 @@ HEIGHT = Constraint(
 )
 
 
+UNPROMOTED = Constraint(
+    "promotion",
+    "sums to promote",
+    lambda problem, device, config: int(DTYPES[problem.dtype].precision == "promoted"),
+    lambda problem, device, config: 0,
+    "without a warp that loads, no registers are left for a sum beside the total",
+)
+
+
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
-    wide = DTYPES[problem.out_dtype].bytes == 4
+    # A residual's addresses spill beside half a tile, and so do scales of sums that are converted first. A tile of two
+    # products has half the columns to store.
+    wide = DTYPES[problem.out_dtype].bytes == 4 or "residual" in problem.epilogue_operands
+    wide = wide or (problem.dtype == "int8" and "row_scale" in problem.epilogue_operands)
+    slices = (4 if wide else 2) // problem.products
     tall = Config.of(
-        "mixed_tiles", block_m=192, block_n=256, block_k=64, group_m=12, num_stages=3, store_slices=4 if wide else 2
-    )
+        "mixed_tiles", block_m=192, block_n=256, block_k=limits.step(problem), group_m=12, num_stages=3,
+        store_slices=slices,
+    )  # fmt: skip
     two = tall.replace(block_m=128, num_stages=4, group_m=8 if problem.m > 1024 else 1)
     return (tall, two) if problem.m > 1024 else (two, tall)
 
@@ -255,22 +305,25 @@ FAMILY = Family(
     summary="persistent, warp groups that all multiply, tiles of two heights; sm_90 alone",
     axes=AXES,
     constraints=(
-        fused.NONE,
         warp_groups.HOPPER,
         limits.NON_EMPTY,
         limits.EXTENT,
         tma_limits.ALIGNED,
-        warp_groups.SIXTEEN_BIT,
+        warp_groups.OPERANDS,
+        UNPROMOTED,
+        warp_groups.PANEL,
         limits.fitting("block_n", "n", 128),
         HEIGHT,
         limits.grouping(GROUPS),
         warp_groups.SLICES,
-        warp_groups.shared_memory(HANDED_OVER_BYTES),
+        warp_groups.shared_memory(HANDED_OVER_BYTES, OPERAND_WORDS),
     ),
     defaults=defaults,
     binary=binary,
-    refuses=tma_limits.refuses,
+    refuses=lambda call, config: tma_limits.refuses(call, config) or fused.refuses(call),
     bind=bind,
-    sources=tuple(Path(file) for file in (__file__, heights.__file__, warp_groups.__file__, tiles.__file__)),
+    sources=tuple(
+        Path(file) for file in (__file__, heights.__file__, warp_groups.__file__, tiles.__file__, fused.__file__)
+    ),
     deterministic=lambda problem, config: True,
 )

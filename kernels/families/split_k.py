@@ -30,7 +30,7 @@ from .limits import cdiv
 def split_k_kernel(
     a, b, d, partials, counters, m, n, k, split,
     stride_am, stride_ak, stride_bk, stride_bn, stride_dm, stride_dn,
-    scale, bias, residual, stride_rm, stride_rn,
+    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, PRECISION: tl.constexpr,
     ACTIVATION: tl.constexpr,
 ):  # fmt: skip
@@ -46,32 +46,28 @@ def split_k_kernel(
     b_at = b + (first + steps).to(tl.int64)[:, None] * stride_bk + columns.to(tl.int64)[None, :] * stride_bn
     row_inside = rows[:, None] < m
     column_inside = columns[None, :] < n
-    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tiles.nothing(BLOCK_M, BLOCK_N, a.dtype.element_ty)
     for done in range(first, last, BLOCK_K):
         a_tile = tl.load(a_at, mask=row_inside & (steps[None, :] < k - done), other=0.0)
         b_tile = tl.load(b_at, mask=column_inside & (steps[:, None] < k - done), other=0.0)
-        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION)
+        total = tiles.multiply(a_tile, b_tile, total, PRECISION)
         a_at += BLOCK_K * stride_ak
         b_at += BLOCK_K * stride_bk
     d_at = d + rows.to(tl.int64)[:, None] * stride_dm + columns.to(tl.int64)[None, :] * stride_dn
     inside = row_inside & column_inside
     if split == 1:
-        total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
-        tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
-    else:
-        within = tl.arange(0, BLOCK_M)[:, None] * BLOCK_N + tl.arange(0, BLOCK_N)[None, :]
-        slot = partials + tile.to(tl.int64) * split * (BLOCK_M * BLOCK_N) + within
-        tl.store(slot + part * (BLOCK_M * BLOCK_N), total, cache_modifier=".cg")
-        # Every thread's part of the tile is stored before one thread counts this program in.
-        tl.debug_barrier()
-        arrived = tl.atomic_add(counters + tile, 1, sem="acq_rel")
-        if arrived == split - 1:
-            total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-            for earlier in range(split):
-                total += tl.load(slot + earlier * (BLOCK_M * BLOCK_N), cache_modifier=".cg")
-            total = fused.epilogue(total, rows, columns, m, n, scale, bias, residual, stride_rm, stride_rn, ACTIVATION)
-            tl.store(d_at, total.to(d.dtype.element_ty), mask=inside)
-            tl.store(counters + tile, 0)
+        result = fused.epilogue(
+            total, None, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION,
+        )  # fmt: skip
+        tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
+    elif tiles.last_to_arrive(total, partials, counters, tile, part, split):
+        total = tiles.in_order(total, partials, counters, tile, split)
+        result = fused.epilogue(
+            total, None, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION,
+        )  # fmt: skip
+        tl.store(d_at, result.to(d.dtype.element_ty), mask=inside)
 
 
 AXES = (
@@ -138,7 +134,15 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """One tile of rows; as many programs over k as bring the GPU two waves."""
     block_m = min(64, max(16, limits.next_power_of_2(problem.m)))
     warps, stages = tiles.default_warps(problem), 4 if block_m < 64 else 3
-    config = Config.of("split_k", block_m=block_m, block_n=64, block_k=128, num_warps=warps, num_stages=stages, split=1)
+    config = Config.of(
+        "split_k",
+        block_m=block_m,
+        block_n=64,
+        block_k=2 * limits.step(problem),
+        num_warps=warps,
+        num_stages=stages,
+        split=1,
+    )
     programs = max(1, limits.tile_count(problem, config))
     wanted = max(1, 2 * device.sm_count // programs)
     split = max(value for value in (1, 2, 4, 8, 16) if value <= wanted)
@@ -150,8 +154,10 @@ FAMILY = Family(
     summary="few rows: several programs share a tile over k, added in a fixed order",
     axes=AXES,
     constraints=(
+        fused.ONE_PRODUCT,
         limits.NON_EMPTY,
         limits.EXTENT,
+        limits.FP8,
         FEW_ROWS,
         limits.fitting("block_m", "m", 16),
         limits.fitting("block_n", "n", 32),

@@ -15,11 +15,15 @@ from ..binary import Binary
 from ..config import Config
 from ..device import Device
 from ..family import Call
-from ..problem import DTYPES, Problem
+from ..problem import DTYPES, PROMOTED, Problem
 from . import limits
 
+PROMOTED_AFTER = tl.constexpr(PROMOTED)
 SMALLEST_COPY_BYTES = 4  # of an asynchronous copy (cp.async)
-TRITON_TYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+TRITON_TYPES = {
+    "bfloat16": "bf16", "float16": "fp16", "float32": "fp32", "float8_e4m3fn": "fp8e4nv", "float8_e5m2": "fp8e5",
+    "int8": "i8",
+}  # fmt: skip
 
 
 @triton.jit
@@ -32,6 +36,49 @@ def grouped(program, tiles_m, tiles_n, group_m):
     return first + within % height, within // height
 
 
+@triton.jit
+def nothing(BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, OPERAND: tl.constexpr):
+    """An accumulator of zeros for operands of that type."""
+    return tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.int32 if tl.int8 == OPERAND else tl.float32)
+
+
+@triton.jit
+def multiply(a_tile, b_tile, total, PRECISION: tl.constexpr):
+    """total + a_tile @ b_tile. `PRECISION` is that of a dtype in `problem.py`."""
+    if PRECISION == "promoted":
+        STEPS: tl.constexpr = a_tile.shape[1] if a_tile.shape[1] < PROMOTED_AFTER else PROMOTED_AFTER
+        total = tl.dot(a_tile, b_tile, total, max_num_imprecise_acc=STEPS)
+    else:
+        total = tl.dot(a_tile, b_tile, total, input_precision=PRECISION, out_dtype=total.dtype)
+    return total
+
+
+@triton.jit
+def last_to_arrive(total, partials, counters, tile, part, split):
+    """Leaves a program's part of a tile in scratch memory; whether all others are there. Only a counter is atomic."""
+    AREA: tl.constexpr = total.shape[0] * total.shape[1]
+    within = tl.arange(0, total.shape[0])[:, None] * total.shape[1] + tl.arange(0, total.shape[1])[None, :]
+    slot = partials + tile.to(tl.int64) * split * AREA + within
+    # What is summed in int32 keeps its bits.
+    tl.store(slot + part * AREA, total.to(tl.float32, bitcast=True), cache_modifier=".cg")
+    # Every thread's part of the tile is stored before one thread counts this program in.
+    tl.debug_barrier()
+    return tl.atomic_add(counters + tile, 1, sem="acq_rel") == split - 1
+
+
+@triton.jit
+def in_order(total, partials, counters, tile, split):
+    """The sum of all parts of a tile in the order of k; the counter is at 0 again."""
+    AREA: tl.constexpr = total.shape[0] * total.shape[1]
+    within = tl.arange(0, total.shape[0])[:, None] * total.shape[1] + tl.arange(0, total.shape[1])[None, :]
+    slot = partials + tile.to(tl.int64) * split * AREA + within
+    found = tl.zeros_like(total)
+    for earlier in range(split):
+        found += tl.load(slot + earlier * AREA, cache_modifier=".cg").to(total.dtype, bitcast=True)
+    tl.store(counters + tile, 0)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Operands:
     """What a problem's operands are to the compiler."""
@@ -42,6 +89,13 @@ class Operands:
     def pointers(self) -> dict[str, str]:
         operand = "*" + TRITON_TYPES[DTYPES[self.problem.dtype].storage]
         return {"a": operand, "b": operand, "d": "*" + TRITON_TYPES[DTYPES[self.problem.out_dtype].storage]}
+
+    def paired(self) -> tuple[dict[str, str], dict[str, Any], dict[str, int]]:
+        """Types, constants and divisors of `up` where a kernel has it as a parameter."""
+        if self.problem.products == 1:
+            return {}, {"up": None}, {}
+        aligned = self.accesses.b.aligned and self.accesses.b.unit is not None
+        return {"up": self.pointers()["b"]}, {}, {"up": VECTOR_BYTES} if aligned else {}
 
 
 def pointer_binary(
@@ -76,8 +130,11 @@ def pointer_binary(
             extent = extents[access.unit]
             divisible[extent] = max(vector, divisible.get(extent, 1))
     extra = fused.parameters(problem, accesses, operands.pointers()["d"][1:])
-    types, constants = {**types, **extra.types}, {**fixed, **constants, **extra.constants}
-    return ordered(kernel, types, constants, {**divisible, **extra.divisible}, config)
+    up_types, up_constants, up_divisible = operands.paired()
+    types = {**types, **up_types, **extra.types}
+    constants = {**fixed, **constants, **up_constants, **extra.constants}
+    divisible.update(up_divisible)
+    return ordered(kernel, types, constants, {**extra.divisible, **divisible}, config)
 
 
 def ordered(
@@ -95,7 +152,7 @@ def ordered(
 
 
 def run_time_strides(built: Binary, call: Call) -> list[int]:
-    """The strides that were not compiled in, in the kernel's order."""
+    """The strides that were not compiled in, in the kernel's order; `up` has those of B."""
     strides = {
         "stride_am": call.a.stride(0), "stride_ak": call.a.stride(1),
         "stride_bk": call.b.stride(0), "stride_bn": call.b.stride(1),

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ..access import VECTOR_BYTES, Access
 from ..config import Config
 from ..device import Device
 from ..family import Call
 from ..problem import DTYPES, Problem
 from ..space import Constraint
+
+if TYPE_CHECKING:
+    import torch
+
+
+def in_memory(call: Call) -> list[torch.Tensor]:
+    """A, B, D and, where there are two products, `up`: each as it lies in memory, its unit stride last."""
+    problem, b = call.problem, (call.b,) if call.problem.products == 1 else (call.b, call.up)
+    a = call.a.T if problem.a_transposed else call.a
+    first, *second = [one.T if problem.b_transposed else one for one in b if one is not None]
+    return [a, first, call.d, *second]
 
 
 def refuses(call: Call, config: Config) -> str:

@@ -10,6 +10,8 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
+from .. import fused
+from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
 from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
@@ -17,11 +19,23 @@ from ..family import Call
 from ..problem import DTYPES, Problem
 from ..space import Constraint
 from . import limits, tiles
+from . import tma as tma_limits
 
 WARPS: Final = 4  # of a warp group
 ROWS: Final = 64  # of a warp group's multiplication (wgmma), and so of a consumer's part of a tile
 GROUPS: Final = (1, 4, 8, 12, 16)
+GROUP_ROWS = gl.constexpr(ROWS)
 SWIZZLE_BYTES: Final = 128  # of the widest pattern in which shared memory is laid out for the tensor cores
+
+
+@gluon.jit
+def no_sum(COLUMNS: gl.constexpr, OPERAND: gl.constexpr):
+    """A warp group's accumulator of zeros, for operands of that type."""
+    IS_INT8: gl.constexpr = gl.int8 == OPERAND
+    # Of int8, Triton multiplies 224 columns at once.
+    AT_ONCE: gl.constexpr = min(COLUMNS, 128) if IS_INT8 else COLUMNS
+    layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, AT_ONCE, 256 // OPERAND.primitive_bitwidth])
+    return gl.zeros((GROUP_ROWS, COLUMNS), gl.int32 if IS_INT8 else gl.float32, layout)
 
 
 @gluon.jit
@@ -64,17 +78,81 @@ def columns_halved(tile):
 
 
 @gluon.jit
-def store_columns(d, tile, out, row, column, SLICES: gl.constexpr):
-    """Stores a tile of D in so many slices of columns through one buffer, each before the next one needs it."""
+def joined(ring, up, STAGES: gl.constexpr, B_TRANSPOSED: gl.constexpr):
+    """The ring of B as it is multiplied: where there are two products, the tiles of B and `up` in a stage are one.
+
+    A tile in shared memory is panels, as wide as the swizzling pattern: two that are one panel high lie as one does
+    that is twice as high, and two of more panels beside each other as one that is twice as wide.
+    """
+    if up is None:
+        found = ring
+    elif B_TRANSPOSED:
+        found = ring._reinterpret(ring.dtype, [STAGES, 2 * ring.shape[1], ring.shape[2]], ring.layout)
+    else:
+        found = ring._reinterpret(ring.dtype, [STAGES, ring.shape[1], 2 * ring.shape[2]], ring.layout)
+    return found
+
+
+@gluon.jit
+def copy_b_in(b, up, step, column, arrived, ring, stage, TRANSPOSED: gl.constexpr):
+    """Asks TMA for a stage's tile of B and, where there are two products, for that of `up`."""
+    if up is None:
+        copy_in(b, step, column, arrived, ring.index(stage), TRANSPOSED)
+    else:
+        copy_in(b, step, column, arrived, ring.index(2 * stage), TRANSPOSED)
+        copy_in(up, step, column, arrived, ring.index(2 * stage + 1), TRANSPOSED)
+
+
+@gluon.jit
+def store_columns(
+    d, tile, paired, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+    ACTIVATION: gl.constexpr, SLICES: gl.constexpr,
+):  # fmt: skip
+    """Stores a tile of D, after the epilogue, in so many slices of columns through one buffer, each before the next one
+    needs it. `paired` is the tile of the second product, or None."""
     if SLICES == 1:
+        layout: gl.constexpr = tile.type.layout
+        rows = row + gl.arange(0, tile.shape[0], gl.SliceLayout(1, layout))
+        columns = column + gl.arange(0, tile.shape[1], gl.SliceLayout(0, layout))
+        tile = fused.epilogue(
+            tile, paired, rows, columns, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION,
+        )  # fmt: skip
         tma.store_wait(0)
         out.store(tile.to(d.dtype))
         fence_async_shared()
         tma.async_copy_shared_to_global(d, [row, column], out)
     else:
         left, right = columns_halved(tile)
-        store_columns(d, left, out, row, column, SLICES // 2)
-        store_columns(d, right, out, row, column + left.shape[1], SLICES // 2)
+        left_paired, right_paired = None, None
+        if paired is not None:
+            left_paired, right_paired = columns_halved(paired)
+        store_columns(
+            d, left, left_paired, out, row, column, m, n,
+            scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION, SLICES // 2,
+        )  # fmt: skip
+        store_columns(
+            d, right, right_paired, out, row, column + left.shape[1], m, n,
+            scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+            ACTIVATION, SLICES // 2,
+        )  # fmt: skip
+
+
+@gluon.jit
+def store_product(
+    d, total, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+    ACTIVATION: gl.constexpr, PRODUCTS: gl.constexpr,
+):  # fmt: skip
+    """Stores what a warp group has multiplied: a tile of D, or beside each other the tiles of two products of A."""
+    if PRODUCTS == 1:
+        first, second = total, None
+    else:
+        first, second = columns_halved(total)
+    store_columns(
+        d, first, second, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+        ACTIVATION, first.shape[1] // d.block_shape[1],
+    )  # fmt: skip
 
 
 def consumers(config: Config) -> int:
@@ -88,8 +166,8 @@ def _layout(inner: int, dtype: str) -> gl.NVMMASharedLayout:
 
 
 def _blocks(problem: Problem, config: Config) -> tuple[list[int], list[int], list[int]]:
-    """What one request to TMA moves of A, B and D, as they lie in memory, outer extent first."""
-    block_n, block_k = config.number("block_n"), config.number("block_k")
+    """What one request to TMA moves of A, B (and `up`) and D, as they lie in memory, outer extent first."""
+    block_n, block_k = limits.tile_columns(problem, config), config.number("block_k")
     a = [block_k, ROWS] if problem.a_transposed else [ROWS, block_k]
     b = [block_n, block_k] if problem.b_transposed else [block_k, block_n]
     return a, b, [ROWS, block_n // config.number("store_slices")]
@@ -99,48 +177,65 @@ def _dtypes(problem: Problem) -> tuple[str, str, str]:
     return problem.dtype, problem.dtype, problem.out_dtype
 
 
-def built(kernel: Any, problem: Problem, config: Config, integers: tuple[str, ...]) -> Binary:
-    """A kernel of the descriptors of A, B and D and of `integers`. It starts as one warp group."""
+def built(
+    kernel: Any,
+    problem: Problem,
+    config: Config,
+    accesses: Accesses,
+    *,
+    integers: tuple[str, ...],
+    others: Mapping[str, Any] | None = None,
+) -> Binary:
+    """A kernel of the descriptors of A, B, D and `up`, of `integers` and an epilogue, with `others` compiled in beside
+    what all of them have. It starts as one warp group."""
     types: dict[str, str] = {}
     for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
         types[name] = f"tensordesc<{element}{block},{_layout(block[1], dtype)!r}>"
     types.update(dict.fromkeys(integers, "i32"))
+    paired = {"up": types["b"]} if problem.products == 2 else {}
+    extra = fused.parameters(problem, accesses, tiles.TRITON_TYPES[DTYPES[problem.out_dtype].storage])
     constants = {
+        **({} if paired else {"up": None}),
+        **extra.constants,
         "CONSUMERS": consumers(config),
         "STAGES": config["num_stages"],
         "A_TRANSPOSED": problem.a_transposed,
         "B_TRANSPOSED": problem.b_transposed,
+        **(others or {}),
     }
-    return Binary(kernel, tuple(types.items()), tuple(constants.items()), (), WARPS, num_stages=1)
+    started = Config.of(config.family, num_warps=WARPS, num_stages=1)
+    return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, extra.divisible, started)
 
 
-def descriptors(call: Call, config: Config) -> list[TensorDescriptor]:
-    """Of A, B and D, each as it lies in memory."""
-    problem = call.problem
-    memory = (
-        call.a.T if problem.a_transposed else call.a,
-        call.b.T if problem.b_transposed else call.b,
-        call.d,
-    )
-    return [
+def arguments(call: Call, config: Config, *integers: int) -> list[Any]:
+    """The run-time arguments of a kernel as `built` has it."""
+    problem, blocks = call.problem, _blocks(call.problem, config)
+    form = zip(tma_limits.in_memory(call), (*_dtypes(problem), problem.dtype), (*blocks, blocks[1]), strict=False)
+    described = [
         TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block, _layout(block[1], dtype))
-        for matrix, dtype, block in zip(memory, _dtypes(problem), _blocks(problem, config), strict=True)
+        for matrix, dtype, block in form
     ]
+    return [*described[:3], *integers, *described[3:], *fused.arguments(call)]
 
 
-def shared_memory(handed_over: Mapping[int, int]) -> Constraint:
+def shared_memory(handed_over: Mapping[int, int], words: Mapping[str, int]) -> Constraint:
     """Of a program: the ring, a buffer for each consumer's stores, two barriers a stage, what partitions are told.
 
     Args:
         handed_over: bytes of what the partitions are told, by the number of consumers.
+        words: of 8 bytes, that an operand of the epilogue adds where there are several consumers; the first one is
+            told nothing. One word has room.
     """
 
     def amount(problem: Problem, device: Device, config: Config) -> float:
         stages = config.number("num_stages")
         out = limits.result_bytes(problem, config) // config.number("store_slices")
         full, empty = limits.cdiv(8 * stages, 16) * 16, 8 * stages
-        return stages * limits.operand_bytes(problem, config) + out + full + empty + handed_over[consumers(config)]
+        told = handed_over[consumers(config)]
+        if consumers(config) > 1:
+            told += 16 * (sum(words.get(name, 0) for name in problem.epilogue_operands) // 2)
+        return stages * limits.operand_bytes(problem, config) + out + full + empty + told
 
     return limits.shared_memory(amount)
 
@@ -152,19 +247,35 @@ HOPPER = Constraint(
     lambda problem, device, config: 0,
     "it multiplies with wgmma, which Hopper (sm_90) alone has",
 )
-SIXTEEN_BIT = Constraint(
+
+
+def _unlike(problem: Problem, device: Device, config: Config) -> float:
+    size = DTYPES[problem.dtype].bytes
+    return 0 if size == 2 else 2 if size == 4 else int(problem.layout != "nt")
+
+
+OPERANDS = Constraint(
     "dtype",
-    "bytes an operand",
-    lambda problem, device, config: DTYPES[problem.dtype].bytes,
-    lambda problem, device, config: 2,
-    "wgmma takes operands of 16 bits in either order; of 32 bits it takes K-major ones alone",
+    "operands that are neither 16-bit nor K-major 8-bit",
+    _unlike,
+    lambda problem, device, config: 0,
+    "wgmma takes operands of 16 bits in either order, others K-major ones alone",
 )
 SLICES = Constraint(
     "store_slices",
     "slices",
     lambda problem, device, config: config.number("store_slices"),
-    lambda problem, device, config: config.number("block_n") // 64,
+    lambda problem, device, config: limits.tile_columns(problem, config) // 64,
     "a slice narrower than 64 columns makes no store cheaper",
+)
+PANEL = Constraint(
+    "block_k",
+    "bytes of a row of B and of `up`",
+    lambda problem, device, config: (
+        config.number("block_k") * DTYPES[problem.dtype].bytes if problem.products == 2 and problem.b_transposed else 0
+    ),
+    lambda problem, device, config: SWIZZLE_BYTES,
+    "tiles of two matrices are one tile in shared memory only where both are one panel of rows",
 )
 
 

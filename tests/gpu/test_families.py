@@ -21,15 +21,16 @@ from tilewright.tuner.evaluate.check import compare, reference
 pytestmark = pytest.mark.gpu
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
-TMA = ("descriptor", "warp_specialized", "mixed_tiles")
+TMA = ("descriptor", "swapped", "warp_specialized", "mixed_tiles")
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
 # Whole tiles, ragged ones, one row, tiny, a long sum.
 SHAPES = ((256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40))
 EPILOGUES = (
-    "", "scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "residual", "bias+gelu", "bias+residual",
-    "scale+bias+silu+residual",
+    "", "scale", "row_scale", "column_scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "up", "residual",
+    "bias+gelu", "bias+residual", "silu+up", "scale+bias+silu+residual", "scale+bias+gelu_tanh+up+residual",
 )  # fmt: skip
 FORMS = ("dense", "padded", "offset", "spread", "repeated")
+ONE_BYTE = tuple(dtype for dtype in DTYPES if DTYPES[dtype].bytes == 1)
 CASES = 20  # a family; each compiles for half a second
 SENTENCE = re.compile(r"[ABD] .{10,}: .{10,}")
 
@@ -67,7 +68,7 @@ def draw(chance: random.Random, family: Family) -> tuple[Problem, Config]:
 
 
 def assert_right(family: Family, wanted: Call, config: Config, around: torch.Tensor) -> None:
-    given = Operands(wanted.a, wanted.b, wanted.d, wanted.scale, wanted.bias, wanted.residual)
+    given = Operands(wanted.a, wanted.b, wanted.d, wanted.scale, wanted.bias, wanted.up, wanted.residual)
     launch = family.bind(wanted, config)
     launch()
     torch.cuda.synchronize()
@@ -174,4 +175,26 @@ def test_an_epilogue_is_right_and_no_less_accurate_than_its_steps_one_by_one(nam
                 check = compare(given.d, against)
                 assert check.error <= allowed, f"{config}: {check}; one by one the error is {allowed:.3g}"
                 served += 1
-    assert served or (name in ("warp_specialized", "mixed_tiles") and epilogue)
+    assert served or (name in ("split_k", "swapped") and "up" in epilogue)
+
+
+@pytest.mark.parametrize("dtype", ONE_BYTE)
+@pytest.mark.parametrize("name", ON_GPU)
+def test_operands_of_one_byte_that_use_their_range(name: str, dtype: str) -> None:
+    """Long sums too: what the tensor cores cut off grows with k."""
+    family, device, generator = FAMILIES[name], current_device(), torch.Generator("cuda").manual_seed(4)
+    served = 0
+    shapes = ((208, 336, 272), (1, 512, 1024), (64, 512, 65536), (512, 1024, 8192))
+    for shape, epilogue in itertools.product(shapes, ("", "scale", "row_scale+column_scale", "row_scale+bias+gelu")):
+        problem = Problem(*shape, dtype, epilogue=epilogue)
+        space = family.space(problem, device)
+        given = random_operands(problem, generator)
+        against = reference(problem, given)
+        for config in family.defaults(problem, device):
+            if config in space:
+                given.d.fill_(float("nan"))
+                family.bind(call(problem, device, given, Scratch("cuda")), config)()
+                check = compare(given.d, against)
+                assert check.error <= (2.0 if family.is_library else 1.0), f"{config}: {check}"
+                served += 1
+    assert served or (name, dtype) in (("cublas", "e5m2"), ("mixed_tiles", "e4m3"), ("mixed_tiles", "e5m2"))

@@ -17,13 +17,14 @@ from typing import Final
 
 import torch
 
+from tilewright.kernels import fused
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import nominal
 from tilewright.kernels.epilogue import steps_of
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.family import Call, Family
-from tilewright.kernels.operands import Operands, call, epilogue_operands, torch_dtype
-from tilewright.kernels.problem import LAYOUTS, Problem
+from tilewright.kernels.operands import Operands, call, epilogue_operands, quantized, torch_dtype
+from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
 from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import compare, reference
 
@@ -33,9 +34,11 @@ SHAPES: Final = (
     (0, 16, 16), (16, 0, 16),
 )  # fmt: skip
 EPILOGUES: Final = (
-    "scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "residual", "bias+gelu", "scale+bias+silu+residual",
+    "scale", "row_scale", "column_scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "up", "residual", "bias+gelu",
+    "scale+row_scale+column_scale+bias+silu+residual", "silu+up", "bias+gelu+up+residual",
 )  # fmt: skip
 SHAPES_IN_FORMS: Final = ((33, 65, 17), (72, 40, 80))
+ONE_BYTE: Final = ("int8", "e4m3", "e5m2", "e4m3fast")
 POISON: Final = -77.0
 REFUSED: Final = "refused: "
 SENTENCE: Final = re.compile(rf"{REFUSED}[ABD] (is|has) .{{5,}}: .{{10,}}")
@@ -62,11 +65,12 @@ class Form:
     repeated: bool = False
 
     def view(self, rows: int, columns: int, transposed: bool, dtype: torch.dtype) -> torch.Tensor:
-        """An empty matrix in this form, in memory that holds NaN wherever the matrix is not."""
+        """An empty matrix in this form, in memory that holds NaN, or 127, wherever the matrix is not."""
         if transposed:
             return self.view(columns, rows, False, dtype).T
         line = columns * self.spread + self.padding
-        memory = torch.full((self.offset + max(rows, 1) * line + 1,), float("nan"), dtype=dtype)
+        around = float("nan") if dtype.is_floating_point else 127
+        memory = torch.full((self.offset + max(rows, 1) * line + 1,), around, dtype=dtype)
         return memory.as_strided((rows, columns), (0 if self.repeated else line, self.spread), self.offset)
 
 
@@ -85,9 +89,12 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
     dtype = torch_dtype(problem.dtype)
     a = form.view(problem.m, problem.k, problem.a_transposed, dtype)
     b = form.view(problem.k, problem.n, problem.b_transposed, dtype)
+    beside = epilogue_operands(problem, generator)
+    if "up" in beside:
+        beside["up"] = form.view(problem.k, problem.n, problem.b_transposed, dtype).copy_(beside["up"])
     for matrix in (a, b):
         if not form.repeated:
-            matrix.copy_(torch.randn(matrix.shape, generator=generator))
+            matrix.copy_(normal(problem, matrix.shape, generator))
         elif matrix.numel():  # whole numbers: the bound of a check is for sums of values that differ
             line = matrix[0] if matrix.stride(0) == 0 else matrix[:, 0]
             line.copy_(torch.randint(-4, 5, line.shape, generator=generator))
@@ -96,7 +103,12 @@ def operands(problem: Problem, form: Form, generator: torch.Generator) -> Operan
     )
     d = around[form.margin : form.margin + problem.m, form.margin : form.margin + problem.n]
     d.fill_(float("nan"))
-    return Operands(a, b, d, **epilogue_operands(problem, generator))
+    return Operands(a, b, d, **beside)
+
+
+def normal(problem: Problem, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    made, dtype = torch.randn(shape, generator=generator), torch_dtype(problem.dtype)
+    return quantized(made * DTYPES[problem.dtype].sigma, dtype) if dtype.itemsize == 1 else made
 
 
 def surroundings_hold(d: torch.Tensor) -> bool:
@@ -129,9 +141,15 @@ def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
         yield Problem(m, n, k, dtype, layout, out_dtype), form, config
+    one_product = fused.ONE_PRODUCT in family.constraints
     for (m, n, k), epilogue in itertools.product(SHAPES_IN_FORMS, EPILOGUES):
+        if one_product and "up" in steps_of(epilogue):
+            continue
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         yield Problem(m, n, k, dtype, epilogue=epilogue), Form("padded rows", padding=8, margin=8), config
+    for (m, n, k), dtype, layout in itertools.product(SHAPES_IN_FORMS, ONE_BYTE, LAYOUTS):
+        form = Form("padded rows", padding=16, margin=16)
+        yield Problem(m, n, k, dtype, layout, "fp32", "row_scale+column_scale"), form, next(configs_in_turn)
 
 
 def wrong(asked: Call, given: Operands, config: Config) -> str:

@@ -23,13 +23,15 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
 
 KERNELS: Final = [name for name, one in FAMILIES.items() if not one.is_library]
-TMA: Final = ("descriptor", "warp_specialized", "mixed_tiles")
+TMA: Final = ("descriptor", "swapped", "warp_specialized", "mixed_tiles")
 LEAST_ROWS: Final = {"mixed_tiles": 65}  # of a problem that a family is for
 SM90: Final = nominal("sm90")
 HOST: Final = Device("host", "cpu", 8, 0, 32 << 20, 16 << 30)
 SHAPES: Final = ((4096, 4096, 4096), (1, 4096, 4096), (16, 6144, 4096), (64, 64, 64), (300, 512, 1000), (3, 1, 5))
-PROBLEMS: Final = [Problem(*shape, dtype, layout) for shape in SHAPES for dtype in DTYPES for layout in LAYOUTS]
-PROBLEMS.append(Problem(4096, 4096, 4096, epilogue="bias+gelu"))
+PROBLEMS: Final = [
+    *(Problem(*shape, dtype, layout) for shape in SHAPES for dtype in DTYPES for layout in LAYOUTS),
+    *(Problem(4096, 4096, 4096, epilogue=epilogue) for epilogue in ("bias+gelu", "silu+up")),
+]
 SENTENCE: Final = re.compile(r"[a-z_]+: [\d.e+]+ [^,]+, [\d.e+]+ over the limit of -?[\d.e+]+ \(.{10,}\)")
 
 
@@ -41,7 +43,7 @@ def some(name: str, seed: object = 0) -> Iterator[tuple[Problem, Device, Config]
         axes = {axis.name: chance.choice(axis.values) for axis in FAMILIES[name].axes}
         shape = chance.choice([*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64)])
         forms = chance.choice([*DTYPES]), chance.choice(LAYOUTS), chance.choice(["", *OUT_DTYPES])
-        problem = Problem(*shape, *forms, chance.choice(["", "", "", "bias+gelu"]))
+        problem = Problem(*shape, *forms, chance.choice(["", "", "bias+gelu", "silu+up"]))
         yield problem, chance.choice(devices), Config.of(name, axes)
 
 
@@ -83,7 +85,7 @@ def test_defaults_are_points_of_the_axes(name: str, device: Device) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_rejection_says_what_is_passed_by_how_much_and_who_says_so(name: str) -> None:
     seen = set()
-    for problem, device, config in islice(some(name), 3000):
+    for problem, device, config in islice(some(name), 9000):
         rejection = FAMILIES[name].space(problem, device).rejection(config)
         if rejection is not None:
             seen.add(rejection.constraint)
@@ -133,10 +135,21 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("mixed_tiles", Problem(512, 512, 511), SM90, "alignment"),
         ("mixed_tiles", Problem(512, 512, 512, "tf32"), SM90, "dtype"),
         ("split_k", Problem(257, 512, 512), SM90, "rows"),
+        ("swapped", Problem(257, 512, 512), SM90, "rows"),
+        ("swapped", Problem(16, 512, 512), nominal("sm100"), "arch"),
+        ("swapped", Problem(16, 512, 512, "int8", "nn"), SM90, "tensor_cores"),
+        ("warp_specialized", Problem(512, 512, 512, "e4m3", "nn"), SM90, "dtype"),
+        ("mixed_tiles", Problem(512, 512, 512, "e4m3"), SM90, "promotion"),
+        ("descriptor", Problem(512, 512, 512, "int8", "tn"), SM90, "tensor_cores"),
+        ("tiled", Problem(512, 512, 512, "e4m3"), nominal("sm80"), "dtype_arch"),
+        ("cublas", Problem(512, 512, 512, "e4m3", "nn"), SM90, "one_byte"),
+        ("cublas", Problem(512, 512, 512, "e5m2"), SM90, "one_byte"),
+        ("cublas", Problem(512, 512, 520, "e4m3"), SM90, "one_byte"),
+        ("cublas", Problem(16, 512, 512, "int8"), SM90, "one_byte"),
         ("tiled", Problem(2**31 - 1, 16, 16), SM90, "extent"),
         ("cublas", Problem(16, 16, 16), HOST, "gpu"),
         ("cublas", Problem(16, 16, 16, "fp32", out_dtype="bf16"), SM90, "out_dtype"),
-        ("warp_specialized", Problem(256, 256, 256, epilogue="bias"), SM90, "epilogue"),
+        ("split_k", Problem(16, 256, 256, epilogue="silu+up"), SM90, "products"),
         ("cpu_blas", Problem(16, 16, 16), SM90, "host"),
         ("cpu_blas", Problem(16, 16, 16, "tf32"), HOST, "dtype"),
         *[(name, Problem(*shape), SM90, "extents") for name in KERNELS for shape in ((0, 8, 8), (8, 0, 8), (8, 8, 0))],

@@ -19,7 +19,7 @@ problems = st.builds(
     st.sampled_from(sorted(DTYPES)),
     st.sampled_from(LAYOUTS),
     st.sampled_from(OUT_DTYPES),
-    st.sampled_from(("", "relu", "bias+gelu", "residual", "scale+bias+silu+residual")),
+    st.sampled_from(("", "relu", "bias+gelu", "silu+up", "scale+bias+silu+residual", "row_scale+column_scale")),
 )
 
 
@@ -38,9 +38,10 @@ def test_a_key_names_one_problem(one: Problem, other: Problem) -> None:
 def test_costs_follow_from_the_extents(problem: Problem) -> None:
     m, n, k = problem.shape
     inputs, output = DTYPES[problem.dtype].bytes, DTYPES[problem.out_dtype].bytes
-    assert problem.flops == 2 * m * n * k
-    beside = {"scale": 4, "bias": n * output, "residual": m * n * output}
-    extra = sum(size for step, size in beside.items() if step in problem.epilogue)
+    assert problem.flops == 2 * m * n * k * (2 if problem.epilogue == "silu+up" else 1)
+    beside = {"scale": 4, "row_scale": 4 * m, "column_scale": 4 * n, "bias": n * output}
+    beside |= {"up": k * n * inputs, "residual": m * n * output}
+    extra = sum(size for step, size in beside.items() if step in problem.epilogue.split("+"))
     assert problem.bytes_moved == m * k * inputs + k * n * inputs + m * n * output + extra
 
 
@@ -53,6 +54,8 @@ def test_costs_follow_from_the_extents(problem: Problem) -> None:
         ("tf32", "", "1x2x3-tf32-nt"),
         ("fp32", "", "1x2x3-fp32-nt"),
         ("tf32", "fp16", "1x2x3-tf32_fp16-nt"),
+        ("e4m3", "", "1x2x3-e4m3_bf16-nt"),
+        ("int8", "fp32", "1x2x3-int8_fp32-nt"),
     ],
 )
 def test_d_is_held_as_a_and_b_unless_said_otherwise(dtype: str, out_dtype: str, key: str) -> None:
@@ -90,11 +93,11 @@ def test_a_layout_is_a_then_b(layout: str, transposed: tuple[bool, bool]) -> Non
         ({"k": MAX_EXTENT + 1}, r"k is 2147483648: .* to 2147483647"),
         ({"n": 4.0}, r"n is 4\.0: an extent is a whole number"),
         ({"n": True}, r"n is True: an extent is a whole number"),
-        ({"dtype": "int8"}, r"dtype 'int8' is not known: use one of bf16, fp16, fp32, tf32"),
+        ({"dtype": "int4"}, r"dtype 'int4' is not known: use one of bf16, fp16, fp32, tf32"),
         ({"layout": "NT"}, r"layout 'NT' is none: use one of nn, nt, tn, tt"),
         (
             {"epilogue": "bias+tanh"},
-            r"epilogue 'bias\+tanh' has no step 'tanh': join some of scale, bias, relu, .* with \+",
+            r"epilogue 'bias\+tanh' has no step 'tanh': join some of scale, row_scale, .* relu, .* with \+",
         ),
         ({"epilogue": "relu+silu"}, r"epilogue 'relu\+silu' has relu and silu: one of relu, gelu, .* is the most"),
         ({"epilogue": "bias+bias"}, r"epilogue 'bias\+bias' has bias and bias: one of bias is the most"),

@@ -14,7 +14,7 @@ from ...kernels import families
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.operands import call, random_operands
-from ...kernels.problem import DTYPES, Problem
+from ...kernels.problem import Problem
 from ...kernels.scratch import Scratch
 from ..roofline import Ceilings
 from . import timing
@@ -23,6 +23,7 @@ from .pace import Pace
 from .regime import REGIMES
 from .timing import Lap
 
+_PEAKS: Final = ("bf16", "fp16", "tf32", "fp32")  # as `Ceilings` has them
 _READINGS: Final = 7
 _BUFFER_BYTES: Final = 1 << 28
 _L2_TIMES: Final = 4  # a copy's buffers are far larger than the L2
@@ -38,13 +39,13 @@ def measure(device: Device, torch_device: str) -> Ceilings:
     """
     on_gpu = torch_device != "cpu"
     pace = Pace(REGIMES["burst"])
-    peaks = {dtype: _matmul_tflops(device, torch_device, dtype, pace) for dtype in DTYPES}
+    peaks = {dtype: _matmul_tflops(device, torch_device, dtype, pace) for dtype in _PEAKS}
     transfers = _transfers(device, torch_device) if on_gpu else (None,) * 4
     return Ceilings(
         device,
         now(),
         _copy_gbs(device, torch_device, pace),
-        *(peaks[dtype] for dtype in ("bf16", "fp16", "tf32", "fp32")),
+        *peaks.values(),
         *transfers,
     )
 

@@ -11,7 +11,7 @@ from ...kernels.access import Accesses
 from ...kernels.epilogue import OPERANDS, steps_of
 from ...kernels.fused import TABLE
 from ...kernels.operands import Operands
-from ...kernels.problem import DTYPES, Problem
+from ...kernels.problem import DTYPES, PROMOTED, Problem
 from ..trial import Check
 
 # An element may deviate by twice the rounding of its own dtype, and by what summing k products in fp32 costs: at most
@@ -20,7 +20,11 @@ _RESULT_ROUNDINGS: Final = 2.0
 _SUM_ERROR: Final = 2.0**-20
 _STEP: Final = 16  # products that tensor cores add at once; each sum of theirs is cut off, not rounded, to fp32
 _CUT: Final = 2.0**-24  # so 64x64x65536 with D in fp32 ends 1.2e-4 short of the sum, on an H100 (2026-11)
+_NARROW_STEP: Final = 32  # the same for fp8 on Hopper, whose sums are cut off to 13 bits behind the point
+_NARROW_CUT: Final = 2.0**-13
+_NARROW_SIGMAS: Final = 4.0  # 4096x28672x4096 scaled by row comes to three quarters of that, on an H200 (2026-11)
 _INPUT_SIGMAS: Final = 16.0  # tf32 rounds the operands: a random walk over k of that many standard deviations
+_FACTOR_SIGMAS: Final = 6.0  # of a sum of k products: what another one's error may be multiplied by
 _LIBRARY_SLACK: Final = 2.0
 _CHUNK: Final = 1 << 26  # elements compared at once
 
@@ -36,15 +40,18 @@ class Reference:
 
 
 def reference(problem: Problem, operands: Operands) -> Reference:
-    """Multiplies 16-bit inputs in fp32 (IEEE), where their products are exact, and 32-bit inputs in fp64; then the
-    epilogue, in the same precision."""
-    wide = torch.float64 if DTYPES[problem.dtype].bytes == 4 else torch.float32
+    """Multiplies inputs of 16 bits and of fp8 in fp32 (IEEE), where their products are exact, and others in fp64, where
+    the sums of int8 are; then the epilogue, in the same precision."""
+    exact = DTYPES[problem.dtype].bytes == 4 or problem.dtype == "int8"
+    wide = torch.float64 if exact else torch.float32
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False
     try:
         expected = operands.a.to(wide) @ operands.b.to(wide)
         for step in steps_of(problem.epilogue):
             operand = [getattr(operands, step).to(wide)] if step in OPERANDS else []
+            if step == "up":
+                operand = [operands.a.to(wide) @ operand[0]]
             TABLE[step].in_place(expected, *operand)
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
@@ -85,12 +92,31 @@ def tolerance(problem: Problem, expected: torch.Tensor, size: torch.Tensor | flo
             squares. The square root of k otherwise.
     """
     size = problem.k**0.5 if size is None else size
-    allowed = expected.abs() * (_RESULT_ROUNDINGS * DTYPES[problem.out_dtype].epsilon) + _SUM_ERROR * max(problem.k, 1)
+    relative = _RESULT_ROUNDINGS * DTYPES[problem.out_dtype].epsilon
+    absolute: torch.Tensor | float = _SUM_ERROR * max(problem.k, 1)
     if problem.dtype == "tf32":
-        allowed += _INPUT_SIGMAS * DTYPES["tf32"].epsilon * size
+        absolute = absolute + _INPUT_SIGMAS * DTYPES["tf32"].epsilon * size
     if problem.dtype != "fp32":  # a sum that ends near nothing was as large as the others on its way, and was cut there
-        allowed += (expected.abs() + size) * (_CUT * problem.k / _STEP)
-    return allowed
+        relative += _CUT * problem.k / _STEP
+        absolute = absolute + size * (_CUT * problem.k / _STEP)
+    if problem.products == 2:  # each product is the other one's factor
+        absolute = absolute * (1 + _FACTOR_SIGMAS * problem.k**0.5)
+    if DTYPES[problem.dtype].storage.startswith("float8"):
+        narrow_relative, narrow_absolute = _narrow(problem)
+        relative, absolute = relative + narrow_relative, absolute + narrow_absolute
+    return expected.abs() * relative + absolute
+
+
+def _narrow(problem: Problem) -> tuple[float, float]:
+    """What fp8 may deviate, relatively and absolutely, by the narrow sums of Hopper's tensor cores.
+
+    Each sum of `_NARROW_STEP` products is cut off towards zero, relatively to the sum so far: on the way to a large
+    element always in one direction, on the way to a small one in both. Runs that are promoted deviate independently.
+    """
+    run = min(problem.k, PROMOTED) if DTYPES[problem.dtype].precision == "promoted" else problem.k
+    steps, runs = max(run, 1) / _NARROW_STEP, max(problem.k, 1) / max(run, 1)
+    relative = _NARROW_CUT * steps / 2
+    return relative, _NARROW_SIGMAS * _NARROW_CUT * steps * run**0.5 * runs**0.5
 
 
 def ragged_companion(problem: Problem) -> Problem:
@@ -103,7 +129,7 @@ def ragged_companion(problem: Problem) -> Problem:
     def ragged(extent: int, aligned: int, odd: int) -> int:
         return aligned if extent % vector == 0 else odd
 
-    shape = ragged(problem.m, 200, 197), ragged(problem.n, 328, 331), ragged(problem.k, 264, 259)
+    shape = ragged(problem.m, 208, 197), ragged(problem.n, 336, 331), ragged(problem.k, 272, 259)
     companion = replace(problem, m=shape[0], n=shape[1], k=shape[2])
     if Accesses.dense(companion) == Accesses.dense(problem):
         return companion
