@@ -138,7 +138,8 @@ class Engine:
         """How `wanted` and the addition of a dense bias of its dtype are served: by what was tuned with a bias.
 
         The winner of the plain product is no guess: with a bias the library chooses among other kernels of its own. On
-        an H200 (2026-11) winners of 1.02 to 1.09 with no bias stood at 0.957 to 1.093 of `torch.nn.functional.linear`.
+        an H200 (2026-11) winners at 1.01 to 1.09 of the library without one stood at 0.957 to 1.093 with one, in
+        another run (results/nvidia-h200/dispatch-bias.json).
         """
         if not wanted.problem:
             return Plan(Choice(Origin.LIBRARY, wanted.refusal), None)
