@@ -32,13 +32,21 @@ from tilewright.tuner.trial import Outcome, Race, Trial
 
 FAMILIES: Final = ("warp_specialized", "mixed_tiles", "descriptor")
 EPILOGUES: Final = ("bias+gelu", "silu+up")
-TILES: Final = {  # (block_m, block_n, stages) by family
-    "warp_specialized": ((128, 256, 4), (128, 128, 6), (192, 128, 4), (64, 256, 5)),
-    "mixed_tiles": ((192, 256, 3), (128, 256, 4), (192, 128, 5)),
-}
-SLICES: Final = (1, 2, 4)
-GROUPS: Final = (1, 4, 8, 12)
-DESCRIPTOR: Final = ((128, 128, 8, 4), (128, 128, 4, 4), (128, 256, 8, 3), (128, 256, 8, 4), (256, 128, 8, 3))
+# What is tried of each family, in steps of 64 along k: (block_m, block_n, stages, columns a store, 0 for all, group_m)
+TILES: Final = {
+    "warp_specialized": (
+        (128, 256, 4, 128, 8), (128, 256, 4, 64, 8), (128, 256, 4, 128, 4), (128, 256, 4, 128, 12), (128, 128, 6, 0, 8),
+        (128, 128, 6, 64, 4), (192, 128, 4, 0, 8), (64, 256, 5, 128, 8),
+    ),
+    "mixed_tiles": (
+        (192, 256, 3, 128, 8), (192, 256, 3, 64, 12), (128, 256, 4, 128, 8), (192, 128, 5, 0, 8), (128, 128, 6, 0, 8),
+    ),
+}  # fmt: skip
+# (block_m, block_n, warps, stages, programs_per_sm)
+DESCRIPTOR: Final = (
+    (128, 128, 8, 5, 0), (128, 128, 8, 4, 1), (128, 128, 4, 4, 0), (128, 256, 8, 3, 0), (128, 256, 8, 3, 1),
+    (256, 128, 8, 3, 1),
+)  # fmt: skip
 PATIENCE_S: Final = 90.0  # for one config: Inductor compiles within it
 
 
@@ -65,7 +73,7 @@ class Found:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--m", type=int, nargs="*", default=(512, 1024, 2048, 4096))
+    parser.add_argument("--m", type=int, nargs="*", default=(4096, 2048, 1024, 512))
     parser.add_argument("--n", type=int, nargs="*", default=(14336, 4096, 6144))
     parser.add_argument("--k", type=int, default=4096)
     parser.add_argument("--epilogues", nargs="*", choices=EPILOGUES, default=EPILOGUES)
@@ -76,8 +84,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=520.0, help="no shape is begun after so many")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
+    begun = time.monotonic()
     found = Found(" ".join(["python -P benchmarks/fused.py", *sys.argv[1:]]), asked.regime)
-    until = time.monotonic() + asked.seconds
+    until = begun + asked.seconds
     options = MeterOptions(families=FAMILIES, regime=asked.regime, evaluate_timeout_s=PATIENCE_S)
     with closing(open_meter("gpu", options)) as meter:
         found.device = meter.device.name
@@ -88,6 +97,7 @@ def main() -> None:
                 break
             one_shape(found, meter, Problem(m, n, asked.k, asked.dtype, epilogue=epilogue), asked)
             found.write(asked.out)
+            print(f"    after {time.monotonic() - begun:.0f} s", flush=True)
     print({name: round(mean, 3) for name, mean in found.geometric_means.items()})
 
 
@@ -122,29 +132,25 @@ def one_shape(found: Found, meter: Meter, problem: Problem, asked: argparse.Name
 
 
 def candidates(problem: Problem, meter: Meter) -> list[Config]:
-    """Some dozens: each tile with one group of rows, and the first guesses; what a problem refuses is left out."""
+    """The families' defaults and those listed; what a problem refuses is left out."""
     listed = [
-        Config.of(family, block_m=m, block_n=n, block_k=64, group_m=group, num_stages=stages, store_slices=slices)
-        for family, sizes in TILES.items()
-        for m, n, stages in sizes
-        for slices, group in zip(SLICES, (8, 8, 8), strict=True)
-    ]
-    listed += [
-        config.replace(group_m=group)
-        for config in listed
-        if (config["block_m"], config["block_n"], config["store_slices"]) in ((128, 256, 2), (192, 256, 2))
-        for group in GROUPS
-    ]
+        Config.of(
+            family, block_m=m, block_n=n, block_k=64, group_m=group, num_stages=stages,
+            store_slices=max(1, n // problem.products // (columns or n)),
+        )
+        for family, tiles in TILES.items()
+        for m, n, stages, columns, group in tiles
+    ]  # fmt: skip
     listed += [
         Config.of(
             "descriptor", block_m=m, block_n=n, block_k=64, group_m=8, num_warps=warps, num_stages=stages,
             programs_per_sm=programs,
         )
-        for m, n, warps, stages in DESCRIPTOR
-        for programs in (0, 1)
+        for m, n, warps, stages, programs in DESCRIPTOR
     ]  # fmt: skip
+    defaults = [config for name in FAMILIES for config in families.family(name).defaults(problem, meter.device)]
     space = families.space(problem, meter.device, FAMILIES)
-    return [config for config in dict.fromkeys((*meter.defaults(problem), *listed)) if config in space]
+    return [config for config in dict.fromkeys((*defaults, *listed)) if config in space]
 
 
 def standings(raced: Race) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import torch
+import torch._inductor.config
 from torch import Tensor
 from torch.nn import functional
 
@@ -30,6 +31,7 @@ TAKEN: Final = tuple(f"bias+{name}" for name in ACTIVATIONS) + tuple(f"{name}+up
 @cache
 def compiled(what: Callable[..., None], activation: str, columns: int) -> Any:
     """Once for all m of a width, for its kernels are told m at run time."""
+    torch._inductor.config.compile_threads = 1  # a pool takes longer to start than these kernels to compile
     return torch.compile(what, dynamic=False)
 
 
