@@ -22,7 +22,7 @@ IN_TORCH = {
 
 
 @triton.jit
-def line_kernel(arguments, values, COUNT: tl.constexpr, ACTIVATION: tl.constexpr):
+def line_kernel(arguments, values, COUNT: tl.constexpr, ACTIVATION: tl.constexpr):  # noqa: N803
     at = tl.arange(0, COUNT)[None, :]
     total = tl.load(arguments + at)
     total = fused.epilogue(total, None, at, at, 1, COUNT, None, None, None, 0, 0, ACTIVATION)
