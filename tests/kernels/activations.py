@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Callable
+from typing import Any, Final
 
 import torch
 import triton
@@ -12,7 +14,7 @@ from torch.nn import functional
 
 from tilewright.kernels import fused
 
-IN_TORCH = {
+IN_TORCH: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     "relu": functional.relu,
     "gelu": functional.gelu,
     "gelu_16_bit": functional.gelu,
@@ -21,8 +23,8 @@ IN_TORCH = {
 }
 
 
-@triton.jit
-def line_kernel(arguments, values, COUNT: tl.constexpr, ACTIVATION: tl.constexpr):  # noqa: N803
+@triton.jit  # type: ignore[untyped-decorator]
+def line_kernel(arguments: Any, values: Any, COUNT: tl.constexpr, ACTIVATION: tl.constexpr) -> None:  # noqa: N803
     at = tl.arange(0, COUNT)[None, :]
     total = tl.load(arguments + at)
     total = fused.epilogue(total, None, at, at, 1, COUNT, None, None, None, 0, 0, ACTIVATION)
