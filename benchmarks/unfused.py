@@ -14,11 +14,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import torch
+import torch._inductor.config
 from torch import Tensor
 from torch.nn import functional
 
 from tilewright.kernels.config import Config
 from tilewright.kernels.family import Call, Family, Launch
+from tilewright.kernels.problem import Problem
 from tilewright.kernels.space import Constraint
 
 ACTIVATIONS: Final[MappingProxyType[str, Callable[[Tensor], Tensor]]] = MappingProxyType(
@@ -30,6 +32,7 @@ TAKEN: Final = tuple(f"bias+{name}" for name in ACTIVATIONS) + tuple(f"{name}+up
 @cache
 def compiled(what: Callable[..., None], activation: str, columns: int) -> Any:
     """Once for all m of a width, for its kernels are told m at run time."""
+    torch._inductor.config.compile_threads = 1  # a pool takes longer to start than these kernels to compile
     return torch.compile(what, dynamic=False)
 
 
@@ -40,6 +43,10 @@ def rows_vary(*matrices: Tensor) -> None:
 
 def biased(d: Tensor, bias: Tensor, activation: Callable[[Tensor], Tensor]) -> None:
     d.copy_(activation(d + bias))
+
+
+def biased_apart(product: Tensor, bias: Tensor, d: Tensor, activation: Callable[[Tensor], Tensor]) -> None:
+    d.copy_(activation(product + bias))
 
 
 def activated(d: Tensor, activation: Callable[[Tensor], Tensor]) -> None:
@@ -131,6 +138,44 @@ def bind_whole(call: Call, config: Config) -> Launch:
     return lambda: run(a, b, beside, d, activation)
 
 
+def bind_apart(call: Call, config: Config) -> Launch:
+    """The product into a matrix of its own, and a compiled kernel from there to D."""
+    (name, _), a, b, d = _steps(call), call.a, call.b, call.d
+    between, bias, activation = _between(call), _given(call.bias), ACTIVATIONS[name]
+    finish = compiled(biased_apart, name, call.problem.n)
+    rows_vary(between, d)
+
+    def launch() -> None:
+        torch.mm(a, b, out=between)
+        finish(between, bias, d, activation)
+
+    return launch
+
+
+def bind_eager_apart(call: Call, config: Config) -> Launch:
+    """The same as torch does it without a compiler; it adds the bias within the product."""
+    (name, _), a, b, d = _steps(call), call.a, call.b, call.d
+    between, bias, activate = _between(call), _given(call.bias), getattr(torch.ops.aten, name).out
+
+    def launch() -> None:
+        torch.addmm(bias, a, b, out=between)
+        activate(between, out=d)
+
+    return launch
+
+
+def _between(call: Call) -> Tensor:
+    """One matrix for all operands of a problem, as an allocator hands it out again and again."""
+    key = (call.problem, call.d.device)
+    if key not in _matrices:
+        _matrices.clear()
+        _matrices[key] = torch.empty_like(call.d)
+    return _matrices[key]
+
+
+_matrices: dict[object, Tensor] = {}
+
+
 KNOWN: Final = Constraint(
     "epilogue",
     "epilogues beside those raced",
@@ -158,4 +203,11 @@ def _family(constant: str, summary: str, bind: Callable[[Call, Config], Launch])
 COMPILED: Final = _family("COMPILED", "torch.mm, then a compiled kernel", bind_compiled)
 OTHER: Final = _family("OTHER", "torch.addmm or two torch.mm, then a compiled kernel", bind_other)
 WHOLE: Final = _family("WHOLE", "torch.compile of all", bind_whole)
-RIVALS: Final = (COMPILED, OTHER, WHOLE)
+COMPILED_APART: Final = _family("COMPILED_APART", "torch.mm, then a compiled kernel to another matrix", bind_apart)
+EAGER_APART: Final = _family("EAGER_APART", "torch.addmm, then torch's kernel to another matrix", bind_eager_apart)
+
+
+def rivals(problem: Problem) -> tuple[Family, ...]:
+    """Of the gated pair every one writes another matrix: its products are two."""
+    always = (COMPILED, OTHER, WHOLE)
+    return always if problem.products == 2 else (*always, COMPILED_APART, EAGER_APART)

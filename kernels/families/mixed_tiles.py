@@ -287,17 +287,21 @@ UNPROMOTED = Constraint(
 
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
-    # A residual's addresses spill beside half a tile, and so do scales of sums that are converted first. A tile of two
-    # products has half the columns to store.
-    wide = DTYPES[problem.out_dtype].bytes == 4 or "residual" in problem.epilogue_operands
-    wide = wide or (problem.dtype == "int8" and "row_scale" in problem.epilogue_operands)
-    slices = (4 if wide else 2) // problem.products
-    tall = Config.of(
-        "mixed_tiles", block_m=192, block_n=256, block_k=limits.step(problem), group_m=12, num_stages=3,
-        store_slices=slices,
+    wide = DTYPES[problem.out_dtype].bytes == 4
+    slices = (4 if wide else 2) // problem.products  # a tile of two products has half the columns to store
+    two = Config.of(
+        "mixed_tiles", block_m=128, block_n=256, block_k=limits.step(problem), group_m=8 if problem.m > 1024 else 1,
+        num_stages=4, store_slices=slices,
     )  # fmt: skip
-    two = tall.replace(block_m=128, num_stages=4, group_m=8 if problem.m > 1024 else 1)
-    return (tall, two) if problem.m > 1024 else (two, tall)
+    # With 168 registers a thread an epilogue spills beside half a tile, a residual or erf beside a quarter, and scales of
+    # sums that are converted first beside half of a smaller one.
+    tall = two.replace(block_m=192, num_stages=3, group_m=12)
+    if problem.epilogue:
+        tall = tall.replace(store_slices=4 // problem.products)
+    if problem.dtype == "int8" and "row_scale" in problem.epilogue_operands:
+        two = two.replace(store_slices=4 // problem.products)
+    spills = problem.epilogue != "" and (wide or "residual" in problem.epilogue_operands)
+    return (tall, two) if problem.m > 1024 and not spills else (two, tall)
 
 
 FAMILY = Family(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import random
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional
 
 from tilewright.kernels.config import Config
 from tilewright.kernels.families import FAMILIES, heights
@@ -29,6 +31,12 @@ EPILOGUES = (
     "", "scale", "row_scale", "column_scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "up", "residual",
     "bias+gelu", "bias+residual", "silu+up", "scale+bias+silu+residual", "scale+bias+gelu_tanh+up+residual",
 )  # fmt: skip
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "silu": functional.silu,
+}
 FORMS = ("dense", "padded", "offset", "spread", "repeated")
 ONE_BYTE = tuple(dtype for dtype in DTYPES if DTYPES[dtype].bytes == 1)
 CASES = 20  # a family; each compiles for half a second
@@ -198,3 +206,28 @@ def test_operands_of_one_byte_that_use_their_range(name: str, dtype: str) -> Non
                 assert check.error <= (2.0 if family.is_library else 1.0), f"{config}: {check}"
                 served += 1
     assert served or (name, dtype) in (("cublas", "e5m2"), ("mixed_tiles", "e4m3"), ("mixed_tiles", "e5m2"))
+
+
+@pytest.mark.parametrize("out_dtype", ["bf16", "fp16", "fp32"])
+@pytest.mark.parametrize("name", OURS)
+def test_an_activation_is_as_exact_as_torch_all_along_the_line(name: str, out_dtype: str) -> None:
+    """A is 0 and the bias the argument: what is lost is the activation's own error and one rounding."""
+    family, device, dtype = FAMILIES[name], current_device(), "fp16" if out_dtype == "fp16" else "bf16"
+    ends = torch.tensor([0.0, -0.0, 88.0, -88.0, 3e4, -3e4, 1e-7, torch.inf, -torch.inf, torch.nan], device="cuda")
+    line = torch.cat([torch.linspace(-8, 8, 4096 - len(ends), device="cuda"), ends])
+    for activation, in_torch in ACTIVATIONS.items():
+        problem = Problem(128, 4096, 64, dtype, out_dtype=out_dtype, epilogue=f"bias+{activation}")
+        given = random_operands(problem, torch.Generator("cuda").manual_seed(4))
+        assert given.bias is not None
+        given.a.zero_()
+        given.bias.copy_(line)
+        space = family.space(problem, device)
+        config = next(one for one in (*family.defaults(problem, device), *space) if one in space)
+        family.bind(call(problem, device, given, Scratch("cuda")), config)()
+        wide = in_torch(given.bias.double())
+        theirs = in_torch(given.bias)
+        assert torch.equal(given.d[7].isnan(), theirs.isnan())
+        finite = wide.isfinite()
+        error, allowed = ((one.double() - wide)[finite].abs() for one in (given.d[7], theirs))
+        unit = wide[finite].abs() * DTYPES[out_dtype].epsilon + 1e-6
+        assert float((error / unit).max()) <= max(2.0, float((allowed / unit).max())), activation

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import triton
 
-from tilewright.kernels.epilogue import STEPS
+from tilewright.kernels.epilogue import ACTIVATIONS, STEPS
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import DTYPES, LAYOUTS
 
@@ -55,3 +55,19 @@ def test_a_family_computes_the_product(name: str) -> None:
     else:
         assert "refused" not in taken
         assert taken["repeated lines"] == taken["no unit stride"] == taken["offset"] == 2 * len(LAYOUTS)
+
+
+@pytest.mark.skipif(
+    version(triton.__version__) < (3, 7) and version(np.__version__) >= (2, 4),
+    reason="Triton 3.6 reads run-time integers out of arrays of one element, which numpy 2.4 refuses",
+)
+def test_an_activation_is_as_torch_has_it_all_along_the_line() -> None:
+    program = [sys.executable, "-P", "-m", "tilewright.tests.kernels.activations"]
+    ran = subprocess.run(
+        program, env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(ran.stdout)
+    assert set(found) == {*ACTIVATIONS, "gelu_16_bit"}
+    for name, one in found.items():
+        assert one["same_nan"], name
+        assert one["error"] <= (4e-7 if name == "gelu_16_bit" else 3e-7), name
