@@ -293,8 +293,8 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
         "mixed_tiles", block_m=128, block_n=256, block_k=limits.step(problem), group_m=8 if problem.m > 1024 else 1,
         num_stages=4, store_slices=slices,
     )  # fmt: skip
-    # With 168 registers a thread an epilogue spills beside half a tile, a residual or erf beside a quarter, and scales of
-    # sums that are converted first beside half of a smaller one.
+    # With 168 registers a thread an epilogue spills beside half a tile, a residual or erf beside a quarter, and scales
+    # of sums that are converted first beside half of a smaller one.
     tall = two.replace(block_m=192, num_stages=3, group_m=12)
     if problem.epilogue:
         tall = tall.replace(store_slices=4 // problem.products)
