@@ -34,10 +34,8 @@ def explain(*, problems: tuple[Problem, ...], device: str | None, db: str, as_js
         for problem in problems:
             name = device or latest_device(store, problem)
             if name is None or (name not in known and name not in ARCHES):
-                raise click.ClickException(
-                    f"{problem} was tried on no device {device or ''}: name one with --device: "
-                    f"{', '.join((*known, *ARCHES))}"
-                )
+                fault = f"{problem} was tried on no device" if device is None else f"device {device!r} is not known"
+                raise click.ClickException(f"{fault}: name one with --device: {', '.join((*known, *ARCHES))}")
             explanations.append(explain_one(problem, known.get(name) or nominal(name), store))
     if as_json:
         present.print_json(explanations)

@@ -164,8 +164,11 @@ def print_explanation(found: Explanation) -> None:
     if found.importance:
         shares = [(axis, f"{share:.0%}") for axis, share in found.importance]
         console().print(table("Which axes mattered to the fastest tenth", ("axis", ">share"), shares))
-    tried = f"{found.tried} of {found.size} valid configs tried, {found.failed} failed."
-    if found.expected_gain is None:
+    valid = f"of {found.size} valid configs" if found.size else "configs"
+    tried = f"{found.tried} {valid} tried, {found.failed} failed."
+    if not found.size:
+        console().print(f"{tried} None is valid on {found.device.arch}, so nothing can be said of those left.")
+    elif found.expected_gain is None:
         console().print(f"{tried} Too few to say what is left: tune it.")
     else:
         console().print(f"{tried} The best untried one is expected to gain {found.expected_gain:.2%} over the best.")

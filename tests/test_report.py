@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tilewright.cli.report import report
+from tilewright.tuner.landscape import read_landscape
 
 RESULTS = Path(__file__).parent.parent / "results"
 PACKS = sorted(RESULTS.glob("*/winners.json"))
@@ -19,6 +20,23 @@ def test_page_is_what_the_command_prints(pack: Path) -> None:
     assert printed.exit_code == 0, printed.output
     page = (pack.parent / "README.md").read_text()
     assert page == printed.output, "run `make results`"
+
+
+@pytest.mark.parametrize("pack", PACKS, ids=lambda path: path.parent.name)
+def test_a_winner_is_held_against_the_best_of_its_recording(pack: Path) -> None:
+    page = (pack.parent / "README.md").read_text().partition("## Winners against exhaustive bests")[2]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")][2:]
+    assert rows
+    for key, winner, best, recorded, _ in rows:
+        landscape = read_landscape(pack.parent / "landscapes" / f"{key}.csv.gz")
+        times = {
+            f"{config.family}: " + " ".join(f"{axis}={value}" for axis, value in config.items()): reading.time_us
+            for config, reading in landscape.readings.items()
+            if len(config) and reading.time_us is not None
+        }
+        assert times[best] == min(times.values())
+        told = f"{min(times.values()) / times[winner]:.3f}" if winner in times else "-"
+        assert recorded == told
 
 
 def test_there_is_a_page() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from ..kernels.config import Config
@@ -39,9 +40,19 @@ def report(store: Store, device: Device, landscapes: Iterable[tuple[str, Landsca
         _winners(raced),
         _summary(raced),
     ]
-    recorded = [_landscape_row(name, landscape) for name, landscape in landscapes]
+    known = dict(landscapes)
+    recorded = [_landscape_row(name, landscape) for name, landscape in known.items()]
     if recorded:
         parts += ["## Landscapes", _LANDSCAPES, _table(_LANDSCAPE_COLUMNS, recorded)]
+    exhausted = [_exhausted(ours, known[ours.problem.key]) for ours, _ in raced if ours.problem.key in known]
+    if exhausted:
+        rows = [(found.problem, *found.cells()) for found in exhausted]
+        parts += [
+            "## Winners against exhaustive bests",
+            _EXHAUSTED,
+            _table(_EXHAUSTED_COLUMNS, rows),
+            _reached(exhausted),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -57,6 +68,63 @@ _LANDSCAPES: Final = (
     "divided by the config's paired speed. A config that was slower than half of the best so far was read once."
 )
 _LANDSCAPE_COLUMNS: Final = ("problem", "configs", "failed", "library us", "best us", "best of library", "within 2%")
+
+_EXHAUSTED: Final = (
+    "What tuning kept, beside the best of the exhaustively measured space of the same problem. `recorded` compares the "
+    "two on that recording; a winner of a family that the recording does not hold has none. `by the library` compares "
+    "their speeds, each as a multiple of the library's: the winner's in its race, the best's in the recording. The "
+    "recording is of another day, and its best, the least of many readings, is flattered by noise."
+)
+_EXHAUSTED_COLUMNS: Final = ("problem", "winner", "best recorded", "recorded", "by the library")
+_REACHED: Final = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class _Exhausted:
+    """A winner beside the best of an exhaustive recording.
+
+    Attributes:
+        recorded: the best's recorded time over the winner's; None where the winner was not recorded.
+        by_library: the winner's speed over the best's, both as multiples of the library's.
+    """
+
+    problem: str
+    winner: Config
+    best: Config
+    recorded: float | None
+    by_library: float | None
+
+    @property
+    def reached(self) -> bool:
+        share = self.by_library if self.recorded is None else self.recorded
+        return share is not None and share >= _REACHED
+
+    def cells(self) -> tuple[str, ...]:
+        shares = ("-" if share is None else f"{share:.3f}" for share in (self.recorded, self.by_library))
+        return (_config(self.winner), _config(self.best), *shares)
+
+
+def _exhausted(ours: Ranked, landscape: Landscape) -> _Exhausted:
+    times = {config: reading.time_us for config, reading in landscape.readings.items() if reading.time_us is not None}
+    library = next((time for config, time in times.items() if not config.items_by_axis), None)
+    best = min((config for config in times if config.items_by_axis), key=times.__getitem__)
+    recorded = times.get(ours.config)
+    return _Exhausted(
+        ours.problem.key,
+        ours.config,
+        best,
+        None if recorded is None else times[best] / recorded,
+        None if library is None or ours.ratio is None else ours.ratio.median * times[best] / library,
+    )
+
+
+def _reached(found: Sequence[_Exhausted]) -> str:
+    below = [one.problem for one in found if not one.reached]
+    told = f"; below it: {', '.join(below)}." if below else "."
+    return (
+        f"At {_REACHED} or better on {len(found) - len(below)} of {len(found)} problems, by the recording where it "
+        f"holds the winner, else by the library{told}"
+    )
 
 
 def _raced(store: Store, problem: Problem, device: Device) -> tuple[Ranked, Ranked] | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tilewright.kernels.device import Device
 from tilewright.kernels.problem import Problem
 from tilewright.tuner.store import open_store
 from tilewright.tuner.trial import Outcome
@@ -131,3 +133,18 @@ def test_a_trial_is_told_whole_in_json(run: Run, stocked: str) -> None:
 def test_an_outcome_that_is_none_is_told(run: Run, stocked: str) -> None:
     error = run("trials", "--outcome", "slow", "--db", stocked).error
     assert all(outcome.value in error for outcome in Outcome)
+
+
+def test_what_was_tried_on_a_replay_is_explained_without_a_valid_space(run: Run, tmp_path: Path) -> None:
+    db = tmp_path / "replay.db"
+    replay = Device("replay of a recording", "replay", 0, 0, 0, 0)
+    with open_store(db) as store:
+        store.add_all([replace(one, device=replay) for one in trials(PROBLEM)], [])
+    out = run("explain", "512x4096x4096", "--db", str(db)).out
+    assert "3 configs tried, 1 failed. None is valid on replay" in out
+
+
+def test_a_problem_that_no_device_tried_is_not_explained(run: Run, stocked: str) -> None:
+    assert run("explain", "8x8x8", "--db", stocked).error.startswith("8x8x8-bf16-nt was tried on no device: name one")
+    error = run("explain", "512x4096x4096", "--device", "abacus", "--db", stocked).error
+    assert error.startswith("device 'abacus' is not known: name one with --device: ")

@@ -10,10 +10,10 @@ from scipy.special import ndtr
 
 from .history import History
 from .points import Points
-from .process import Features, Floats, Hyper, Process, fits
+from .process import Features, Floats, Hyper, Process, fitted
 from .samplers import PointSampler
 
-START: Final = 8  # trials spread over the space before the process is asked
+START: Final = 5  # trials spread over the space before the process is asked
 SPREAD_OF: Final = 50
 REFIT: Final = 5
 CONDITIONED: Final = 400  # trials that the process is conditioned on at most, and fitted to at most
@@ -22,18 +22,20 @@ CANDIDATES: Final = 1500
 NEAR_BEST: Final = 3
 NEAR_AXES: Final = 2
 FAILED_QUANTILE: Final = 0.9  # of log time: what a failure counts as
-TEMPERATURE: Final = 2.0  # at which a setting of the process is drawn by its likelihood: no single one is believed
-EXPLORE_EVERY: Final = 4  # an ask that goes where little is known: else the process may stay in a basin
+DRAWS: Final = 2  # settings of the process an ask, drawn by their likelihood: no single one is believed
+TEMPERATURE: Final = 2.0  # at which they are drawn
+MARGIN: Final = 0.3  # by which the best has to be undercut, in standard deviations of log time: less stays in a basin
+EXPLORE_EVERY: Final = 3  # an ask that goes where little is known: else the process may stay in a basin
 EXPLORE_SIGMAS: Final = 2.0
 
 
 class GPSampler(PointSampler):
-    """Expected improvement over untried valid configs; every fourth ask a lower confidence bound."""
+    """Expected improvement over untried valid configs; every third ask a lower confidence bound."""
 
     def __init__(self, points: Points, seed: int = 0) -> None:
         super().__init__(points, seed)
         self._features = Features(points)
-        self._fitted: tuple[int, list[Hyper]] = (0, [])
+        self._fitted: tuple[int, Features, list[Hyper]] = (0, self._features, [])
         self._neighbourhoods: dict[int, NDArray[np.intp]] = {}
 
     def choose(self, history: History, rng: np.random.Generator) -> int:
@@ -42,34 +44,42 @@ class GPSampler(PointSampler):
         if asked < START or measured.sum() < 2:
             return self._spread(history, rng)
         tried, values, _ = standardized(history)
-        settings = self._settings(tried, values)
+        candidates = self._candidates(history, tried, values, rng)
+        goal = values[measured].min() - MARGIN
+        score = np.zeros(len(candidates))
+        for process in self._processes(history, tried, values, rng):
+            mean, deviation = process.predict(candidates)
+            if asked % EXPLORE_EVERY == 0:
+                score += EXPLORE_SIGMAS * deviation - mean
+            else:
+                score += expected_improvement(goal, mean, deviation)
+        return int(candidates[np.argmax(score)])
+
+    def _processes(
+        self, history: History, tried: NDArray[np.intp], values: Floats, rng: np.random.Generator
+    ) -> list[Process]:
+        """Some settings, on the trials, and on those under way as if they came out as expected."""
+        features, settings = self._settings(tried, values)
         likelihood = np.array([hyper.log_likelihood for hyper in settings])
         weights = np.exp((likelihood - likelihood.max()) / TEMPERATURE)
-        hyper = settings[rng.choice(len(settings), p=weights / weights.sum())]
-        process = self._conditioned(history, tried, values, hyper)
-        candidates = self._candidates(history, tried, values, rng)
-        mean, deviation = process.predict(candidates)
-        if asked % EXPLORE_EVERY == 0:
-            return int(candidates[np.argmin(mean - EXPLORE_SIGMAS * deviation)])
-        best = values[measured].min()
-        return int(candidates[np.argmax(expected_improvement(best, mean, deviation))])
+        drawn = rng.choice(len(settings), size=DRAWS, p=weights / weights.sum())
+        kept, told = thinned(tried, values, CONDITIONED)
+        pending = np.array(history.pending, dtype=np.intp)
+        found = []
+        for hyper in (settings[place] for place in drawn):
+            process = Process(features, kept, told, hyper)
+            if len(pending):
+                expected, _ = process.predict(pending)
+                process = Process(features, np.concatenate([kept, pending]), np.concatenate([told, expected]), hyper)
+            found.append(process)
+        return found
 
-    def _settings(self, tried: NDArray[np.intp], values: Floats) -> list[Hyper]:
+    def _settings(self, tried: NDArray[np.intp], values: Floats) -> tuple[Features, list[Hyper]]:
         """Fitted at every fifth trial, to the trials until then: a resumed study finds the same."""
         count = max(len(tried) // REFIT * REFIT, min(START, len(tried)))
         if self._fitted[0] != count:
-            self._fitted = count, fits(self._features, *thinned(tried[:count], values[:count], FITTED))
-        return self._fitted[1]
-
-    def _conditioned(self, history: History, tried: NDArray[np.intp], values: Floats, hyper: Hyper) -> Process:
-        """On the trials, and on those under way as if they came out as expected."""
-        kept, told = thinned(tried, values, CONDITIONED)
-        process = Process(self._features, kept, told, hyper)
-        if not history.pending:
-            return process
-        pending = np.array(history.pending)
-        expected, _ = process.predict(pending)
-        return Process(self._features, np.concatenate([kept, pending]), np.concatenate([told, expected]), hyper)
+            self._fitted = count, *fitted(self._features, *thinned(tried[:count], values[:count], FITTED))
+        return self._fitted[1:]
 
     def _candidates(
         self, history: History, tried: NDArray[np.intp], values: Floats, rng: np.random.Generator

@@ -15,7 +15,7 @@ from ...kernels.space import ConfigSpace, Space
 from .gp import CONDITIONED, FITTED, expected_improvement, standardized, thinned
 from .history import History
 from .points import FAMILY, Points
-from .process import Features, Process, fits
+from .process import Features, Process, fitted
 from .search import silent_study
 
 ENOUGH: Final = 10  # measured configs, fewer say nothing
@@ -62,9 +62,8 @@ def promise(space: Space, results: Sequence[tuple[Config, float | None]]) -> flo
     if not len(untried):
         return 0.0
     tried, values, unit = standardized(history)
-    features = Features(points)
-    likeliest = fits(features, *thinned(tried, values, FITTED))[0]
-    process = Process(features, *thinned(tried, values, CONDITIONED), likeliest)
+    features, settings = fitted(Features(points), *thinned(tried, values, FITTED))
+    process = Process(features, *thinned(tried, values, CONDITIONED), settings[0])
     best = float(values.min())
     gains = [
         expected_improvement(best, *process.predict(untried[start : start + _CHUNK])).max()
