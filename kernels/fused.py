@@ -262,13 +262,6 @@ def then(product: Launch, call: Call, skipped: int = 0, paired: torch.Tensor | N
     return launch
 
 
-NONE: Final = Constraint(
-    "epilogue",
-    "steps of an epilogue",
-    lambda problem, device, config: len(steps_of(problem.epilogue)),
-    lambda problem, device, config: 0,
-    "this kernel stores the plain product",
-)
 ONE_PRODUCT: Final = Constraint(
     "products",
     "products",
