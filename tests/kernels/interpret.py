@@ -133,7 +133,9 @@ def configs(family: Family) -> list[Config]:
 
 
 def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
-    """Every shape in every layout, and two of them in every form; dtypes and configs take turns."""
+    """Every shape in every layout, and two of them in every form. Dtypes and configs take turns, and so do the shapes
+    of epilogues, and the layouts of operands of one byte.
+    """
     configs_in_turn = itertools.cycle(configs(family))
     dtypes_in_turn = itertools.cycle(("fp16", "fp32", "fp32", "fp16"))
     dense = itertools.product(SHAPES, LAYOUTS, FORMS[:1])
@@ -142,12 +144,14 @@ def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
         yield Problem(m, n, k, dtype, layout, out_dtype), form, config
     one_product = fused.ONE_PRODUCT in family.constraints
-    for (m, n, k), epilogue in itertools.product(SHAPES_IN_FORMS, EPILOGUES):
+    for (m, n, k), epilogue in zip(itertools.cycle(SHAPES_IN_FORMS), EPILOGUES, strict=False):
         if one_product and "up" in steps_of(epilogue):
             continue
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         yield Problem(m, n, k, dtype, epilogue=epilogue), Form("padded rows", padding=8, margin=8), config
-    for (m, n, k), dtype, layout in itertools.product(SHAPES_IN_FORMS, ONE_BYTE, LAYOUTS):
+    for ((m, n, k), dtype), layout in zip(
+        itertools.product(SHAPES_IN_FORMS, ONE_BYTE), itertools.cycle(("nt", "tn", "nn", "tt", "nn")), strict=False
+    ):
         form = Form("padded rows", padding=16, margin=16)
         yield Problem(m, n, k, dtype, layout, "fp32", "row_scale+column_scale"), form, next(configs_in_turn)
 
