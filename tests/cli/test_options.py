@@ -68,7 +68,7 @@ def test_a_model_stands_for_its_layers(ask: Run) -> None:
         (["4x4x99999999999"], "k is 99999999999: an extent is a whole number from 0 to 2147483647"),
         (["1x4x4", "--nonsense"], "No such option '--nonsense'"),
         (["1x2x3", "--layout", "NT2"], "'NT2' is not one of 'nn', 'nt', 'tn', 'tt'"),
-        (["1x2x3", "--dtype", "int8"], "'int8' is not one of 'bf16', 'fp16', 'fp32', 'tf32'"),
+        (["1x2x3", "--dtype", "int4"], "'int4' is not one of 'bf16', 'fp16', 'fp32', 'tf32'"),
         (["--model", "gpt-5"], "'gpt-5' is not one of 'llama-3.1-8b'"),
         (["--model", "qwen3-8b", "--batch-sizes", "1,0"], "'1,0' is none: write whole numbers from 1 on"),
         (["--shapes", "nowhere.csv"], "File 'nowhere.csv' does not exist."),
