@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import tilewright
 from tilewright.kernels.config import Config
 from tilewright.tuner.landscape import Landscape, Reading
 from tilewright.tuner.search import SAMPLERS
@@ -75,6 +76,17 @@ def test_a_summary_is_of_all_runs() -> None:
     assert found.stops[1].low <= found.stops[1].median
     assert found.good_share == sum(one.fractions[-1] >= 0.98 for one in runs) / 5
     assert rows([found])[0][2:4] == ["at 10", "at 25"]
+
+
+def test_the_published_page_is_made_from_its_raw_replays(tmp_path: Path) -> None:
+    published = Path(tilewright.__file__).parent / "results" / "search"
+    landscapes = {path.name.removesuffix(".csv.gz") for path in published.parent.glob("*/landscapes/*.csv.gz")}
+    found, made_by = read_raw(published / RAW)
+    assert {one.landscape for one in found} == landscapes
+    assert {(one.seeds, one.stops[-1].evaluations) for one in found} == {(20, 100)}
+    write_report(found, made_by, tmp_path)
+    for name in ("README.md", RAW):
+        assert (tmp_path / name).read_text() == (published / name).read_text(), f"`make search-results` makes {name}"
 
 
 def test_a_page_and_its_picture(tmp_path: Path) -> None:
