@@ -73,7 +73,8 @@ def direct(launch: Bound) -> Run:
     Raises:
         NotDirect: the kernel takes its operands in another way.
     """
-    compiled = _loaded(launch.binary, launch.capability, driver.active.get_current_device())
+    device = driver.active.get_current_device()
+    compiled = _loaded(launch.binary, launch.capability, device)
     starter = compiled.run
     if starter.global_scratch_size or starter.profile_scratch_size:
         raise NotDirect("it wants global scratch memory, which Triton allocates")
@@ -83,7 +84,7 @@ def direct(launch: Bound) -> Run:
     memory = [name for name in MEMORY if name in launch.named]
     parameters = (*_parameters(launch, compiled, memory), 0, 0)  # the last two are the scratch memory that it has not
     form = (launch.grid, warps * WARP, shared_bytes)
-    run: Run = _module().Start(compiled.function, *form, len(memory), parameters)
+    run: Run = _module().Start(compiled.function, *form, len(memory), parameters, device)
     return run
 
 

@@ -18,7 +18,7 @@ typedef struct {
   PyObject_HEAD
   vectorcallfunc call;
   CUfunction function;
-  CUcontext context; // current when the launch was made: that of the device that the kernel is loaded on
+  CUcontext context; // the primary one of the device that the kernel is loaded on
   unsigned grid[3];
   unsigned threads;
   unsigned shared_bytes;
@@ -34,6 +34,7 @@ static CUresult (*launch_kernel)(const CUlaunchConfig *, CUfunction, void **, vo
 static CUresult (*replace_address)(CUtensorMap *, void *);
 static CUresult (*current_context)(CUcontext *);
 static CUresult (*set_context)(CUcontext);
+static CUresult (*primary_context)(CUcontext *, CUdevice);
 static CUresult (*error_string)(CUresult, const char **);
 
 static PyObject *failed(CUresult code) {
@@ -120,10 +121,10 @@ static int lay_out(Start *self, int at, PyObject *parameter) {
 static PyObject *make(PyTypeObject *type, PyObject *arguments, PyObject *names) {
   unsigned long long function;
   unsigned grid[3], threads, shared_bytes;
-  int addresses;
+  int addresses, device;
   PyObject *parameters;
-  if (!PyArg_ParseTuple(arguments, "K(III)IIiO!", &function, &grid[0], &grid[1], &grid[2], &threads, &shared_bytes,
-                        &addresses, &PyTuple_Type, &parameters))
+  if (!PyArg_ParseTuple(arguments, "K(III)IIiO!i", &function, &grid[0], &grid[1], &grid[2], &threads, &shared_bytes,
+                        &addresses, &PyTuple_Type, &parameters, &device))
     return NULL;
   Py_ssize_t count = PyTuple_GET_SIZE(parameters);
   if (count > PARAMETERS || addresses < 0 || addresses > ADDRESSES)
@@ -141,7 +142,8 @@ static PyObject *make(PyTypeObject *type, PyObject *arguments, PyObject *names) 
   self->addresses = addresses;
   for (int i = 0; i < addresses; i++)
     self->place[i] = -1;
-  CUresult code = current_context(&self->context);
+  // The thread that makes it, as one of autograd, may have no context of its own either.
+  CUresult code = primary_context(&self->context, (CUdevice)device);
   if (code != CUDA_SUCCESS) {
     Py_DECREF(self);
     return failed(code);
@@ -187,6 +189,7 @@ PyMODINIT_FUNC PyInit_tilewright_start(void) {
   }
   if (!found(driver, "cuLaunchKernelEx", &launch_kernel) || !found(driver, "cuTensorMapReplaceAddress", &replace_address) ||
       !found(driver, "cuCtxGetCurrent", &current_context) || !found(driver, "cuCtxSetCurrent", &set_context) ||
+      !found(driver, "cuDevicePrimaryCtxRetain", &primary_context) ||
       !found(driver, "cuGetErrorString", &error_string) || PyType_Ready(&StartType) < 0)
     return NULL;
   PyObject *made = PyModule_Create(&module);
