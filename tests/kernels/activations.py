@@ -27,7 +27,7 @@ IN_TORCH: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
 def line_kernel(arguments: Any, values: Any, COUNT: tl.constexpr, ACTIVATION: tl.constexpr) -> None:  # noqa: N803
     at = tl.arange(0, COUNT)[None, :]
     total = tl.load(arguments + at)
-    total = fused.epilogue(total, None, at, at, 1, COUNT, None, None, None, 0, 0, ACTIVATION)
+    total = fused.epilogue(total, None, at, at, 1, COUNT, None, None, None, None, None, 0, 0, ACTIVATION)
     tl.store(values + at, total)
 
 

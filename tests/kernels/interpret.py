@@ -144,14 +144,16 @@ def calls(family: Family) -> Iterator[tuple[Problem, Form, Config]]:
         out_dtype = "fp32" if config.number("num_warps") == 4 else ""
         yield Problem(m, n, k, dtype, layout, out_dtype), form, config
     one_product = fused.ONE_PRODUCT in family.constraints
-    for (m, n, k), epilogue in zip(itertools.cycle(SHAPES_IN_FORMS), EPILOGUES, strict=False):
+    ragged, whole = SHAPES_IN_FORMS  # no family that moves tiles by TMA takes the first
+    steps = (*((whole, epilogue) for epilogue in EPILOGUES), *((ragged, epilogue) for epilogue in EPILOGUES[::3]))
+    for (m, n, k), epilogue in steps:
         if one_product and "up" in steps_of(epilogue):
             continue
         config, dtype = next(configs_in_turn), next(dtypes_in_turn)
         yield Problem(m, n, k, dtype, epilogue=epilogue), Form("padded rows", padding=8, margin=8), config
-    for ((m, n, k), dtype), layout in zip(
-        itertools.product(SHAPES_IN_FORMS, ONE_BYTE), itertools.cycle(("nt", "tn", "nn", "tt", "nn")), strict=False
-    ):
+    layouts = itertools.cycle(("tn", "nn", "tt"))
+    for ((m, n, k), dtype), own in itertools.product(itertools.product(SHAPES_IN_FORMS, ONE_BYTE), (True, False)):
+        layout = "nt" if own else next(layouts)
         form = Form("padded rows", padding=16, margin=16)
         yield Problem(m, n, k, dtype, layout, "fp32", "row_scale+column_scale"), form, next(configs_in_turn)
 
