@@ -56,6 +56,8 @@ _REMEMBERED: Final[tuple[dict[Any, Any] | set[Any], ...]] = (
     *(ways, linear_ways, biased_ways, by_library),
 )
 _float32 = torch.float32
+# TorchDynamo's check of a tensor's form, in C++. It is none of torch's promises: without it calls go the longer way.
+_tensor_guards: Any = getattr(torch._C._dynamo.guards, "TensorGuards", None)
 
 
 def use_table(table: str | Path | Table | None = None, *, miss: str = "nearest", trust: bool = False) -> None:
@@ -189,6 +191,8 @@ def _remember(
         return
     if a.is_cuda and (a.dtype is _float32 or torch.cuda.is_current_stream_capturing()):
         return  # what serves fp32 changes with the permission for tf32
+    if _tensor_guards is None:
+        return
     free = not any(one.requires_grad for one in operands)
     serve = plan().serve
     trains = not free and (serve is not None or _trains(a, b, transposed=known is not ways))
@@ -209,8 +213,7 @@ def _library(a: Tensor, b: Tensor) -> Callable[..., Tensor]:
 
 
 def _fits(operands: tuple[Tensor, ...]) -> Callable[..., bool]:
-    guards: Any = torch._C._dynamo.guards  # typed, in torch, as something else
-    check: Callable[..., bool] = guards.TensorGuards(
+    check: Callable[..., bool] = _tensor_guards(
         *operands,
         dynamic_dims_sizes=[list(one.shape) for one in operands],
         dynamic_dims_strides=[list(one.stride()) for one in operands],

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 import tilewright
 from tilewright.kernels.access import Accesses
+from tilewright.kernels.dispatch import direct
 from tilewright.kernels.dispatch.engine import wanted_of
 from tilewright.kernels.problem import LAYOUTS, Problem
 
@@ -31,6 +32,15 @@ def test_a_serving_process_loads_no_tuner() -> None:
     seconds, loaded = ran.stdout.splitlines()
     assert loaded == "[]"
     assert float(seconds) < 0.5  # 0.02 on an idle machine; the bound is for one with other work
+
+
+def test_a_torch_without_the_guards_of_its_compiler_is_served_the_longer_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    tilewright.use_table(None)
+    monkeypatch.setattr(direct, "_tensor_guards", None)
+    a, b = torch.randn(7, 11), torch.randn(11, 13)
+    for _ in range(2):
+        assert torch.equal(tilewright.matmul(a, b), a @ b)
+    assert not direct.ways
 
 
 def test_matmul_is_that_of_torch() -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 import torch
 
+from tilewright.kernels import families
 from tilewright.kernels.config import Config
+from tilewright.kernels.families import FAMILIES, family
 from tilewright.kernels.operands import random_operands
 from tilewright.kernels.problem import LAYOUTS, Problem
+from tilewright.tests.faults import config_of, name_of
 from tilewright.tuner.evaluate import MeterOptions, RaceLimit
 from tilewright.tuner.evaluate.bench import Bench
 from tilewright.tuner.evaluate.live import LiveMeter
@@ -68,6 +73,20 @@ def test_a_layer_keeps_its_weights_for_every_m(bench: Bench) -> None:
     assert [one.b.data_ptr() for one in again] == weights[: len(again)]
     assert again[0].a.shape == (9, 32)
     assert not {one.b.data_ptr() for one in bench.rotation(other)} & set(weights)
+
+
+def test_a_library_that_refuses_fails_alone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As cuBLAS does with some problems of fp8 that its space admits."""
+    refusing = replace(FAMILIES["cpu_blas"], bind=family(name_of("RAISES")).bind)
+    monkeypatch.setattr(families, "FAMILIES", MappingProxyType({**FAMILIES, "cpu_blas": refusing}))
+    prepared, honest = bench.prepare(Problem(16, 24, 8, "fp32")), config_of("HONEST")
+    assert prepared.library is None
+    assert all(check.passed for check in bench.check(prepared, honest))
+    times = bench.time(prepared, honest, lambda read, speed: True)
+    assert times.times_us
+    assert not times.reference_us
+    with pytest.raises(RuntimeError, match="refused"):
+        bench.check(prepared, CPU)
 
 
 def test_a_lane_that_fails_says_why_and_the_meter_goes_on(meter: LiveMeter) -> None:

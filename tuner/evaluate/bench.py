@@ -86,17 +86,17 @@ class Bench:
             return self._prepared
         self.release()
         first = random_operands(problem, self._generator)
-        library = self._library(problem)
+        checked = [(problem, first)]
+        if problem.flops:
+            companion = ragged_companion(problem)
+            checked.append((companion, random_operands(companion, self._generator)))
+        library = self._library(problem, checked)
         sets = self._sets(first, self._reading_launches(problem, first, library))
         rotation = [first, *(random_operands(problem, self._generator) for _ in range(sets - 1))]
-        prepared = Prepared(problem, rotation, [], library)
-        prepared.references = [self._reference(problem, first, prepared.library)]
-        companion = ragged_companion(problem)
-        if problem.flops:
-            operands = random_operands(companion, self._generator)
-            prepared.references.append(self._reference(companion, operands, prepared.library))
-        if prepared.library is not None and problem.flops:
-            prepared.library_lap = self.lap(problem, rotation, prepared.library, self.pace.regime.reading_us)
+        references = [self._reference(one, operands, library) for one, operands in checked]
+        prepared = Prepared(problem, rotation, references, library)
+        if library is not None and problem.flops:
+            prepared.library_lap = self.lap(problem, rotation, library, self.pace.regime.reading_us)
             self.pace.load([prepared.library_lap], _WARM_UP_S)
         self._prepared = prepared
         return prepared
@@ -185,11 +185,22 @@ class Bench:
             read[lane].append(time_us)
         return [list(one) for one in zip(*(read[lane] for lane in running), strict=True)]
 
-    def _library(self, problem: Problem) -> Config | None:
-        for family in families.FAMILIES.values():
-            if family.is_library and len(family.space(problem, self.device)):
-                return Config.of(family.name)
-        return None
+    def _library(self, problem: Problem, checked: Sequence[tuple[Problem, Operands]]) -> Config | None:
+        """What others are read beside. None also where the library refuses what its space admits, as cuBLAS some fp8:
+        its own trial fails with the reason, and no other config's."""
+        names = [one.name for one in families.FAMILIES.values() if one.is_library]
+        able = (name for name in names if len(families.family(name).space(problem, self.device)))
+        library = next(map(Config.of, able), None)
+        if library is None:
+            return None
+        try:
+            for one, operands in checked:
+                self._bind(one, operands, library)()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            return None
+        return library
 
     def _reading_launches(self, problem: Problem, operands: Operands, library: Config | None) -> int:
         """Of the library in one reading, or 1 where there is none."""
