@@ -60,7 +60,13 @@ static PyObject *start(PyObject *of, PyObject *const *arguments, size_t flagged,
   memcpy(values, self->values, sizeof(uint64_t) * self->parameters);
   for (int i = 0; i < self->parameters; i++)
     parameters[i] = &values[i];
-  CUresult code = CUDA_SUCCESS;
+  // A thread that has not called the runtime yet has no context, and without one an address cannot be replaced either.
+  CUcontext context = NULL;
+  CUresult code = current_context(&context);
+  if (code == CUDA_SUCCESS && context == NULL)
+    code = set_context(self->context);
+  if (code != CUDA_SUCCESS)
+    return failed(code);
   for (int i = 0; i < self->addresses; i++) {
     if (!self->described[i]) {
       values[self->place[i]] = given[i];
@@ -81,14 +87,8 @@ static PyObject *start(PyObject *of, PyObject *const *arguments, size_t flagged,
   form.blockDimY = form.blockDimZ = 1;
   form.sharedMemBytes = self->shared_bytes;
   form.hStream = (CUstream)(uintptr_t)given[self->addresses];
-  // A thread that has not called the runtime yet has no context. A launch waits where the queue is full: others go on.
-  CUcontext context = NULL;
-  Py_BEGIN_ALLOW_THREADS
-  code = current_context(&context);
-  if (code == CUDA_SUCCESS && context == NULL)
-    code = set_context(self->context);
-  if (code == CUDA_SUCCESS)
-    code = launch_kernel(&form, self->function, parameters, NULL);
+  Py_BEGIN_ALLOW_THREADS // a launch waits where the queue is full: others go on
+  code = launch_kernel(&form, self->function, parameters, NULL);
   Py_END_ALLOW_THREADS
   if (code != CUDA_SUCCESS)
     return failed(code);
