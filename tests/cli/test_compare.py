@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,15 @@ def test_results_of_a_regime_are_kept_apart(run: Run, tmp_path: Path) -> None:
     assert tuned["winner"]["of_roofline"] is not None
     assert json.loads(run("best", *where, "--regime", "burst", "--json").out)[0]["winner"]["protocol"] == "burst/2"
     assert "has no result for" in run("best", *where, "--regime", "sustained").error
+
+
+def test_a_family_that_is_no_more_ends_nothing(run: Run, tmp_path: Path) -> None:
+    """A store outlives the version that wrote it: what it names and nobody knows is stale, and is not tried."""
+    where = ("8x32x32", "--dtype", "fp32", "--device", "cpu", "--db", str(tmp_path / "trials.db"))
+    assert run("tune", *where).code == 0
+    with closing(sqlite3.connect(tmp_path / "trials.db")) as connection, connection:
+        connection.execute("update configs set family = 'bygone', axes = '{\"block_m\": 64}'")
+    (tuned,) = json.loads(run("tune", *where, "--json").out)
+    assert tuned["winner"]["config"]["family"] == "cpu_blas"
+    assert run("verify", *where).code in (0, 1)
+    assert run("compare", *where[:3], *where[-2:]).code == 0
