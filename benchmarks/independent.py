@@ -36,6 +36,7 @@ from tilewright.tuner.store import open_store
 from tilewright.tuner.store.query import best
 
 LOAD_S: Final = 1.0
+SETS: Final = 8  # of operands, at least, and eight times the L2: of less, some stays in it
 RESAMPLES: Final = 2000
 
 
@@ -145,7 +146,7 @@ def read_anew(problem: Problem, configs: Sequence[Config], rounds: int, graph_us
     """Times of `torch.mm` and of these configs, [lane][round], with operands of their own."""
     first = matrices(problem)
     size = sum(one.numel() * one.element_size() for one in first)
-    count = max(2, math.ceil(4 * torch.cuda.get_device_properties(0).L2_cache_size / size))
+    count = max(SETS, math.ceil(8 * torch.cuda.get_device_properties(0).L2_cache_size / size))
     sets = [first, *(matrices(problem) for _ in range(min(count, 64) - 1))]
     library: list[Callable[[], object]] = [partial(torch.mm, a, b, out=d) for a, b, d in sets]
     ours = [bound(problem, config, sets) for config in configs]

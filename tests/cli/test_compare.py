@@ -69,9 +69,9 @@ def test_what_is_no_crossover_is_refused(run: Run, arguments: tuple[str, ...], s
 def test_results_of_a_regime_are_kept_apart(run: Run, tmp_path: Path) -> None:
     where = ("8x32x32", "--dtype", "fp32", "--db", str(tmp_path / "trials.db"))
     (tuned,) = json.loads(run("tune", *where, "--device", "cpu", "--regime", "burst", "--json").out)
-    assert tuned["winner"]["protocol"] == "burst/2"
+    assert tuned["winner"]["protocol"] == "burst/3"
     assert tuned["winner"]["of_roofline"] is not None
-    assert json.loads(run("best", *where, "--regime", "burst", "--json").out)[0]["winner"]["protocol"] == "burst/2"
+    assert json.loads(run("best", *where, "--regime", "burst", "--json").out)[0]["winner"]["protocol"] == "burst/3"
     assert "has no result for" in run("best", *where, "--regime", "sustained").error
 
 
