@@ -27,6 +27,11 @@ def test_a_comparison_is_shown_to_programs(run: Run) -> None:
     assert {"time_us", "tflops", "of_roofline", "ratio", "threads", "is_tie"} <= set(found["contenders"][0])
 
 
+def test_of_several_each_is_named_as_it_begins(run: Run) -> None:
+    lines = run("compare", "8x32x32", "9x32x32", "--dtype", "fp32", "--json").err.splitlines()
+    assert [line for line in lines if line.startswith("[")] == ["[1/2] 8x32x32-fp32-nt", "[2/2] 9x32x32-fp32-nt"]
+
+
 def test_nothing_stored_and_nothing_named_is_a_mistake(run: Run) -> None:
     assert "name a problem" in run("compare").error
 
