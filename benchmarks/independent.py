@@ -36,7 +36,7 @@ from tilewright.tuner.store import open_store
 from tilewright.tuner.store.query import best
 
 Graphs = list[tuple[torch.cuda.CUDAGraph, int]]  # one a lane, each with its number of launches
-Sets = list[tuple[torch.Tensor, ...]]
+Sets = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 LOAD_S: Final = 1.0
 SETS: Final = 8  # of operands, at least, and eight times the L2: of less, some stays in it
