@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ class Operands:
         scales = (self.scale, self.row_scale, self.column_scale)
         held = (self.a, self.b, self.d, *scales, self.bias, self.up, self.residual)
         return sum(one.numel() * one.element_size() for one in held if one is not None)
+
+    def copy(self, b: torch.Tensor) -> Operands:
+        """The same numbers in other memory, with `b` for B."""
+        held = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "b"}
+        return Operands(b=b, **{name: one if one is None else one.clone() for name, one in held.items()})
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -102,7 +102,7 @@ def faults(root: Path) -> list[str]:
 
 
 def circle(known: dict[str, Path]) -> list[str]:
-    """Modules that import each other, at once or late: one circle of them, if there is any. Packages are left out: their
+    """One circle of modules that import each other, at once or late, if there is any. Packages are left out: their
     `__init__.py` gathers what is below it."""
     plain = {name: file for name, file in known.items() if file.name != "__init__.py"}
     graph = {
