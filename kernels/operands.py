@@ -36,8 +36,11 @@ class Operands:
 
     def copy(self, b: torch.Tensor) -> Operands:
         """The same numbers in other memory, with `b` for B."""
-        held = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "b"}
-        return Operands(b=b, **{name: one if one is None else one.clone() for name, one in held.items()})
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        copies: dict[str, Any] = {
+            name: one if one is None or name == "b" else one.clone() for name, one in given.items()
+        }
+        return Operands(**copies | {"b": b})
 
 
 def torch_dtype(name: str) -> torch.dtype:

@@ -122,9 +122,11 @@ class Bench:
             torch.cuda.empty_cache()
 
     def rotation(self, problem: Problem, sets: int | None = None) -> list[Operands]:
-        """Operands of `problem` to walk through, so many sets or as many as the L2 asks for, without references; all but
-        the first are copies, for a host draws random numbers at a tenth of the speed. The weights, B, of the layer
-        before are taken again when it is the same."""
+        """Operands of `problem` to walk through, so many sets or as many as the L2 asks for, without references.
+
+        All but the first are copies: a host draws random numbers at a tenth of the speed. The weights, B, of the layer
+        before are taken again when it is the same.
+        """
         self._prepared = None
         if self._layer is None or replace(self._layer[0], m=problem.m) != problem:
             self._layer = problem, []
