@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
+import torch
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.operands import Operands, random_operands
 from tilewright.kernels.problem import Problem
+from tilewright.tuner.evaluate.bench import Prepared
 from tilewright.tuner.evaluate.health import Monitor, Vitals
 from tilewright.tuner.evaluate.ledger import Ledger
 from tilewright.tuner.evaluate.messages import Evaluated, EvaluateRequest
@@ -200,6 +203,24 @@ def test_a_race_takes_a_new_order_every_two_rounds_and_runs_the_second_backwards
     assert all(set(order) == set("ABCE") for order in there), "and the next two through others"
     assert all(one == back[::-1] for one, back in zip(orders[::2], orders[1::2], strict=True))
     assert len(set(orders)) > 4
+
+
+def test_a_race_has_many_operands_where_launches_are_short() -> None:
+    bench = Server("cpu", 0).bench
+    bench.on_gpu = True  # as far as the choice goes; the operands are the host's
+    problem = Problem(4, 32, 16)
+
+    def rotations(sets: int) -> list[list[Operands]]:
+        made = [random_operands(problem, torch.Generator().manual_seed(seed)) for seed in range(sets)]
+        prepared = Prepared(problem, made, [], None)
+        found = bench._rotations(prepared)
+        assert bench._rotations(prepared) == found, "the next race of the problem takes the same memory"
+        return found
+
+    assert [len(one) for one in rotations(4)] == [4] * 8
+    assert [len(one) for one in rotations(15)] == [15] * 3
+    assert [len(one) for one in rotations(3)] == [3]
+    assert len({one.b.data_ptr() for there in rotations(4) for one in there}) == 32
 
 
 @pytest.mark.parametrize(("places", "launch_us"), [(1, 3.0), (2, 55.0), (3, 40.0), (64, 0.5), (64, 5.0), (7, 9000.0)])
