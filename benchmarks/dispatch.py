@@ -238,15 +238,17 @@ def race(
     tilewright.use_table(table, trust=trust)
     like = Problem(1, 1, 1)
     problems = dict.fromkeys(problem for name in models for problem in problems_of(MODELS[name], tuple(batches), like))
-    rows = [raced(problem, rounds, form) for problem in problems]
-    ratios = [row["ratio"] for row in rows]
-    geomean = math.exp(statistics.fmean(map(math.log, ratios)))
+    rows: list[dict[str, Any]] = []
+    for problem in problems:
+        rows.append(raced(problem, rounds, form))
+        ratios = [row["ratio"] for row in rows]
+        geomean = math.exp(statistics.fmean(map(math.log, ratios)))
+        write(path, {"form": form, "rows": rows, "geomean": geomean})
     served = sum(row["origin"] != "library" for row in rows)
     click.echo(
         f"{len(rows)} shapes, {served} by kernels: geomean {geomean:.4f}, least {min(ratios):.4f}, "
         f"below 0.99: {sum(ratio < 0.99 for ratio in ratios)}"
     )
-    write(path, {"form": form, "rows": rows, "geomean": geomean})
 
 
 def raced(problem: Problem, rounds: int, form: str) -> dict[str, Any]:
