@@ -223,6 +223,21 @@ def test_a_race_has_many_operands_where_launches_are_short() -> None:
     assert len({one.b.data_ptr() for there in rotations(4) for one in there}) == 32
 
 
+def test_a_race_makes_do_with_the_memory_that_others_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, left = Server("cpu", 0).bench, iter(range(18))
+    bench.on_gpu = True  # as far as the choice goes
+    problem = Problem(4, 32, 16)
+
+    def scarce(problem: Problem, generator: torch.Generator) -> Operands:
+        if next(left, None) is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return random_operands(problem, generator)
+
+    made = [random_operands(problem, torch.Generator()) for _ in range(4)]
+    monkeypatch.setattr("tilewright.tuner.evaluate.bench.random_operands", scarce)
+    assert len(bench._rotations(Prepared(problem, made, [], None))) == 3, "of four more that fitted half are kept"
+
+
 @pytest.mark.parametrize(("places", "launch_us"), [(1, 3.0), (2, 55.0), (3, 40.0), (64, 0.5), (64, 5.0), (7, 9000.0)])
 def test_a_lap_ends_where_a_walk_through_its_operands_ends(places: int, launch_us: float) -> None:
     launches = whole_walks(places, launch_us, 1000.0)

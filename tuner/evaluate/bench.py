@@ -211,8 +211,12 @@ class Bench:
         sets, first = len(prepared.rotation), prepared.rotation[0]
         wanted = -(-_RACE_SETS // sets) if self.on_gpu and sets >= _ALLOCATIONS else 1
         count = max(1, min(wanted, self._fitting(first) // sets))
-        while len(prepared.elsewhere) < count - 1:
-            prepared.elsewhere.append([random_operands(prepared.problem, self._generator) for _ in range(sets)])
+        try:
+            while len(prepared.elsewhere) < count - 1:
+                prepared.elsewhere.append([random_operands(prepared.problem, self._generator) for _ in range(sets)])
+        except torch.OutOfMemoryError:  # others hold the rest: the race goes on with what there is, less all that fits
+            prepared.elsewhere[len(prepared.elsewhere) // 2 :] = []
+            torch.cuda.empty_cache()
         return [prepared.rotation, *prepared.elsewhere]
 
     def _library(self, problem: Problem, checked: Sequence[tuple[Problem, Operands]]) -> Config | None:
