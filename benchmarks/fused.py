@@ -31,23 +31,24 @@ from tilewright.tuner.evaluate import Meter, MeterOptions, RaceLimit, open_meter
 from tilewright.tuner.referee import lane_ratio
 from tilewright.tuner.trial import Outcome, Race, Trial
 
-FAMILIES: Final = ("warp_specialized", "mixed_tiles", "descriptor")
+FAMILIES: Final = ("half_by_half", "warp_specialized", "mixed_tiles", "descriptor")
 EPILOGUES: Final = ("bias+gelu", "silu+up")
 # What is tried of each family, in steps of 64 along k: (block_m, block_n, stages, columns a store, 0 for all, group_m)
 TILES: Final = {
     "warp_specialized": (
-        (128, 256, 4, 128, 8), (128, 256, 4, 64, 8), (128, 256, 4, 128, 4), (128, 256, 4, 128, 12), (128, 128, 6, 0, 8),
-        (128, 128, 6, 64, 4), (192, 128, 4, 0, 8), (64, 256, 5, 128, 8),
+        (128, 256, 4, 128, 8), (128, 256, 4, 64, 12), (128, 256, 4, 128, 4), (128, 128, 6, 0, 8), (128, 128, 6, 64, 8),
     ),
     "mixed_tiles": (
-        (192, 256, 3, 128, 8), (192, 256, 3, 64, 12), (128, 256, 4, 128, 8), (192, 128, 5, 0, 8), (128, 128, 6, 0, 8),
+        (192, 256, 3, 128, 8), (192, 256, 3, 64, 12), (192, 256, 3, 128, 4), (128, 256, 4, 128, 4),
     ),
 }  # fmt: skip
-# (block_m, block_n, warps, stages, programs_per_sm)
-DESCRIPTOR: Final = (
-    (128, 128, 8, 5, 0), (128, 128, 8, 4, 1), (128, 128, 4, 4, 0), (128, 256, 8, 3, 0), (128, 256, 8, 3, 1),
-    (256, 128, 8, 3, 1),
+# (block_n, stages, halved, group_m)
+HALVED: Final = (
+    (256, 4, 4, 8), (256, 4, 4, 4), (256, 4, 4, 12), (256, 4, 2, 8), (256, 4, 3, 8), (128, 6, 4, 8), (128, 6, 2, 8),
+    (128, 5, 3, 8),
 )  # fmt: skip
+# (block_m, block_n, warps, stages, programs_per_sm)
+DESCRIPTOR: Final = ((128, 128, 8, 5, 1), (128, 256, 8, 3, 1), (256, 128, 8, 3, 1))
 PATIENCE_S: Final = 90.0  # for one config: Inductor, in an empty cache, compiles within it
 
 
@@ -153,6 +154,12 @@ def candidates(problem: Problem, meter: Meter) -> list[Config]:
         )
         for family, tiles in TILES.items()
         for m, n, stages, columns, group in tiles
+    ]  # fmt: skip
+    listed += [
+        Config.of(
+            "half_by_half", block_m=128, block_n=n, block_k=64, group_m=group, num_stages=stages, halved=halved,
+        )
+        for n, stages, halved, group in HALVED
     ]  # fmt: skip
     listed += [
         Config.of(

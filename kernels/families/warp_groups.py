@@ -155,6 +155,9 @@ def store_product(
     )  # fmt: skip
 
 
+Blocks = tuple[list[int], list[int], list[int]]
+
+
 def consumers(config: Config) -> int:
     return config.number("block_m") // ROWS
 
@@ -165,12 +168,13 @@ def _layout(inner: int, dtype: str) -> gl.NVMMASharedLayout:
     return gl.NVMMASharedLayout(min(SWIZZLE_BYTES, inner * size), 8 * size, 2)
 
 
-def _blocks(problem: Problem, config: Config) -> tuple[list[int], list[int], list[int]]:
+def tile_blocks(problem: Problem, config: Config) -> Blocks:
     """What one request to TMA moves of A, B (and `up`) and D, as they lie in memory, outer extent first."""
     block_n, block_k = limits.tile_columns(problem, config), config.number("block_k")
+    slices = config.number("store_slices") if "store_slices" in config else 1
     a = [block_k, ROWS] if problem.a_transposed else [ROWS, block_k]
     b = [block_n, block_k] if problem.b_transposed else [block_k, block_n]
-    return a, b, [ROWS, block_n // config.number("store_slices")]
+    return a, b, [ROWS, block_n // slices]
 
 
 def _dtypes(problem: Problem) -> tuple[str, str, str]:
@@ -185,11 +189,12 @@ def built(
     *,
     integers: tuple[str, ...],
     others: Mapping[str, Any] | None = None,
+    blocks: Blocks | None = None,
 ) -> Binary:
     """A kernel of the descriptors of A, B, D and `up`, of `integers` and an epilogue, with `others` compiled in beside
     what all of them have. It starts as one warp group."""
     types: dict[str, str] = {}
-    for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
+    for name, dtype, block in zip("abd", _dtypes(problem), blocks or tile_blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
         types[name] = f"tensordesc<{element}{block},{_layout(block[1], dtype)!r}>"
     types.update(dict.fromkeys(integers, "i32"))
@@ -208,9 +213,9 @@ def built(
     return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, extra.divisible, started)
 
 
-def arguments(call: Call, config: Config, *integers: int) -> list[Any]:
+def arguments(call: Call, config: Config, *integers: int, blocks: Blocks | None = None) -> list[Any]:
     """The run-time arguments of a kernel as `built` has it."""
-    problem, blocks = call.problem, _blocks(call.problem, config)
+    problem, blocks = call.problem, blocks or tile_blocks(call.problem, config)
     form = zip(tma_limits.in_memory(call), (*_dtypes(problem), problem.dtype), (*blocks, blocks[1]), strict=False)
     described = [
         TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block, _layout(block[1], dtype))
