@@ -4,9 +4,10 @@
     python -P benchmarks/fused.py --epilogues silu+up --m 512 --n 14336 --regime burst --out gated.json
 
 For each shape some configs of each family are evaluated, each checked against the product in fp32 followed by the
-epilogue in fp32; then the fastest few race the library's steps one by one and Inductor's kernels, in turn, in one run.
-What a rival's own rounding in between costs is its error, in the same units. Written after every shape. Of bias and
-gelu, some rivals write over the product, which is still in the L2, and some another matrix, as a model's layers do.
+epilogue in fp32; then the fastest few, and the fastest of each family, race the library's steps one by one and
+Inductor's kernels, in turn, in one run. What a rival's own rounding in between costs is its error, in the same units.
+Written after every shape. Of bias and gelu, some rivals write over the product, which is still in the L2, and some
+another matrix, as a model's layers do.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def main() -> None:
     parser.add_argument("--epilogues", nargs="*", choices=EPILOGUES, default=EPILOGUES)
     parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--regime", default="interleaved")
-    parser.add_argument("--finalists", type=int, default=3)
+    parser.add_argument("--finalists", type=int, default=2, help="that race beside the best of each family")
     parser.add_argument("--race-seconds", type=float, default=1.0, help="of each race, in the default regime")
     parser.add_argument("--seconds", type=float, default=520.0, help="no shape is begun after so many")
     parser.add_argument("--verbose", action="store_true", help="each config as it ends")
@@ -123,7 +124,8 @@ def one_shape(found: Found, meter: Meter, problem: Problem, asked: argparse.Name
     for trial in trials:
         if trial.outcome is not Outcome.MEASURED and trial.config not in beside:
             print(f"{problem} {trial.config}: {trial.outcome} {trial.reason}", flush=True)
-    racers = (*others, *(trial.config for trial in ours[: asked.finalists]))
+    of_each = {trial.config.family: trial for trial in reversed(ours)}.values()
+    racers = (*others, *dict.fromkeys(trial.config for trial in (*ours[: asked.finalists], *of_each)))
     raced = meter.race(problem, racers, RaceLimit(rounds=60, seconds=asked.race_seconds))
     if raced is None:
         print(f"{problem}: no race, {meter.protocol}", flush=True)

@@ -348,7 +348,7 @@ PAIRED = Constraint(
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """Of the tile that `warp_specialized` begins with, and of a narrower one."""
     config = Config.of(
-        "half_by_half", block_m=128, block_n=256, block_k=64, group_m=8 if problem.m > 1024 else 1, num_stages=4,
+        "half_by_half", block_m=128, block_n=256, block_k=64, group_m=8 if problem.m > 896 else 1, num_stages=4,
         halved=4,
     )  # fmt: skip
     return (config, config.replace(block_n=128, num_stages=6)) if problem.products == 1 else (config,)
