@@ -52,6 +52,7 @@ schema: .venv/test.stamp
 # The pages under results/, from the raw results beside them.
 results: .venv/test.stamp
 	cd results/nvidia-h200 && ../../$(BIN)/tilewright report winners.json --landscapes landscapes > README.md
+	cd results/nvidia-h100-80gb-hbm3 && ../../$(BIN)/tilewright report winners.json > README.md
 
 # What the samplers find on the recorded landscapes, replayed anew: ten minutes of one core.
 search-results: .venv/test.stamp

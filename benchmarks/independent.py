@@ -5,9 +5,9 @@
     python -P benchmarks/independent.py one.db two.db --json independent.json
 
 For each problem that both hold: the winners of both and `torch.mm`, captured in CUDA graphs over rotating random
-operands, replayed in turn in a new random order each round, timed by CUDA events; all of it several times with operands
-allocated anew, for where they lie makes some percent of a kernel that waits for memory. Of the tuner only the stored
-answers and the kernels' launches are used.
+operands, replayed in turn in a new random order each round, timed by CUDA events. There are several such sets of
+graphs, by turns, with operands and cuBLAS's workspace allocated anew, for where these lie makes some percent of a
+kernel that waits for memory. Of the tuner only the stored answers and the kernels' launches are used.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ from tilewright.tuner.ratio import is_tie
 from tilewright.tuner.store import open_store
 from tilewright.tuner.store.query import best
 
+Graphs = list[tuple[torch.cuda.CUDAGraph, int]]  # one a lane, each with its number of launches
+Sets = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
 LOAD_S: Final = 1.0
+SETS: Final = 8  # of operands, at least, and eight times the L2: of less, some stays in it
 RESAMPLES: Final = 2000
 
 
@@ -106,31 +110,34 @@ def graph_of(launches: Sequence[Callable[[], object]], graph_us: float) -> tuple
     return graph, walks * len(launches)
 
 
-def rounds_of(graphs: Sequence[tuple[torch.cuda.CUDAGraph, int]], rounds: int) -> list[list[float]]:
-    """us a launch: [graph][round]. The device is under load from before the first one on."""
+def rounds_of(places: Sequence[Graphs], rounds: int) -> list[list[float]]:
+    """us a launch: [lane][round], rounds at the places by turns. The device is under load before the first one."""
     begin, end = event(), event()
     begin.record()
     while True:
-        for graph, _ in graphs:
+        for graph, _ in places[0]:
             graph.replay()
         end.record()
         torch.cuda.synchronize()
         if begin.elapsed_time(end) > 1000 * LOAD_S:
             break
+    lanes = range(len(places[0]))
     marks: list[dict[int, tuple[torch.cuda.Event, torch.cuda.Event]]] = []
-    for _ in range(rounds):
-        order = random.sample(range(len(graphs)), len(graphs))
+    for number in range(rounds):
         marks.append({})
-        for index in order:
+        for lane in random.sample(lanes, len(lanes)):
             pair = event(), event()
             pair[0].record()
-            graphs[index][0].replay()
+            places[number % len(places)][lane][0].replay()
             pair[1].record()
-            marks[-1][index] = pair
+            marks[-1][lane] = pair
     torch.cuda.synchronize()
     return [
-        [one[index][0].elapsed_time(one[index][1]) * 1000 / launches for one in marks]
-        for index, (_, launches) in enumerate(graphs)
+        [
+            one[lane][0].elapsed_time(one[lane][1]) * 1000 / places[number % len(places)][lane][1]
+            for number, one in enumerate(marks)
+        ]
+        for lane in lanes
     ]
 
 
@@ -141,15 +148,16 @@ def paired(reference: Sequence[float], own: Sequence[float]) -> tuple[float, flo
     return statistics.median(ratios), medians[int(0.025 * RESAMPLES)], medians[int(0.975 * RESAMPLES)]
 
 
-def read_anew(problem: Problem, configs: Sequence[Config], rounds: int, graph_us: float) -> list[list[float]]:
-    """Times of `torch.mm` and of these configs, [lane][round], with operands of their own."""
+def made_anew(problem: Problem, configs: Sequence[Config], graph_us: float) -> tuple[Graphs, Sets]:
+    """Graphs of `torch.mm` and of these configs, and the operands of their own that they need."""
+    torch._C._cuda_clearCublasWorkspaces()
     first = matrices(problem)
     size = sum(one.numel() * one.element_size() for one in first)
-    count = max(2, math.ceil(4 * torch.cuda.get_device_properties(0).L2_cache_size / size))
+    count = max(SETS, math.ceil(8 * torch.cuda.get_device_properties(0).L2_cache_size / size))
     sets = [first, *(matrices(problem) for _ in range(min(count, 64) - 1))]
     library: list[Callable[[], object]] = [partial(torch.mm, a, b, out=d) for a, b, d in sets]
     ours = [bound(problem, config, sets) for config in configs]
-    return rounds_of([graph_of(launches, graph_us) for launches in [library, *ours]], rounds)
+    return [graph_of(launches, graph_us) for launches in [library, *ours]], sets
 
 
 def examine(problem: Problem, databases: tuple[Path, Path], asked: argparse.Namespace, graph_us: float) -> Row:
@@ -157,13 +165,12 @@ def examine(problem: Problem, databases: tuple[Path, Path], asked: argparse.Name
     for path in databases:
         with open_store(path, readonly=True) as store:
             answers.append(best(store, problem, near=False).winner)
-    configs, rounds = [one.config for one in answers], asked.rounds // asked.allocations
-    parts = []
-    for _ in range(asked.allocations):
-        parts.append(read_anew(problem, configs, rounds, graph_us))
-        torch.cuda.empty_cache()
-    by_allocation = [[paired(part[0], own)[0] for own in part[1:]] for part in parts]
-    times = [[time for part in parts for time in part[lane]] for lane in range(3)]
+    configs, count = [one.config for one in answers], asked.allocations
+    made = [made_anew(problem, configs, graph_us) for _ in range(count)]
+    times = rounds_of([graphs for graphs, _ in made], asked.rounds)
+    by_allocation = [[paired(times[0][at::count], own[at::count])[0] for own in times[1:]] for at in range(count)]
+    del made
+    torch.cuda.empty_cache()
     read = [paired(times[0], own) for own in times[1:]]
     reported = [1.0 if one.ratio is None else one.ratio.median for one in answers]
     ahead = [one.ratio is not None and one.ratio.low > 1 and not is_tie(one.ratio) for one in answers]
@@ -186,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("databases", nargs=2, type=Path)
     parser.add_argument("--rounds", type=int, default=300)
-    parser.add_argument("--allocations", type=int, default=4, help="of the operands, for so many parts of the rounds")
+    parser.add_argument("--allocations", type=int, default=12, help="of the operands, by turns")
     parser.add_argument("--graph-us", type=float, nargs="+", default=[2000.0], help="work that is read as one")
     parser.add_argument("--only", nargs="+", default=[], metavar="MxNxK", help="of the problems")
     parser.add_argument("--json", type=Path)

@@ -36,6 +36,7 @@ def compare(*, problems: tuple[Problem, ...], regime: str, jobs: int, db: str, a
     from ..tuner.evaluate.machine import this_machine
     from ..tuner.store import open_store
     from . import present
+    from .progress import each
 
     with open_store(db) as store:
         asked = problems or store.problems()
@@ -44,7 +45,7 @@ def compare(*, problems: tuple[Problem, ...], regime: str, jobs: int, db: str, a
         with this_machine(MeterOptions(jobs=jobs, regime=regime)) as machine:
             for concern in machine.concerns:
                 click.echo(concern, err=True)
-            found = [compare_one(problem, machine, store) for problem in asked]
+            found = [compare_one(problem, machine, store) for problem in each(asked)]
     if as_json:
         present.print_json(found)
     else:

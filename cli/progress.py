@@ -1,14 +1,15 @@
-"""The live display of a long tuning: trials done, the best so far against cuBLAS, the time left."""
+"""The live display of what takes long: where it stands, the best so far against cuBLAS, the time left."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..kernels.problem import Problem
 from ..tuner.plan import PlanProgress
 
 
@@ -41,6 +42,26 @@ def watching(device: str) -> Iterator[Callable[[PlanProgress], None]]:
             )
 
         yield watch
+
+
+def each(problems: Sequence[Problem]) -> Iterator[Problem]:
+    """The problems in turn, with a bar that says which is under way and how long the rest will take; where there is no
+    terminal, with a line for each."""
+    columns = (
+        TextColumn("[{task.completed:.0f}/{task.total:.0f}] {task.description}"),
+        BarColumn(bar_width=24),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    on_terminal = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not on_terminal) as shown:
+        task = shown.add_task("", total=len(problems))
+        for number, problem in enumerate(problems, 1):
+            shown.update(task, description=problem.key)
+            if len(problems) > 1 and not on_terminal:
+                print(f"[{number}/{len(problems)}] {problem}", file=sys.stderr, flush=True)
+            yield problem
+            shown.advance(task)
 
 
 def best_text(at: PlanProgress) -> str:

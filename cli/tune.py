@@ -86,7 +86,7 @@ def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json:
         meter.close()
     if spending is not None and spending.in_full_s:
         click.echo(present.spending_text(spending), err=True)
-    if busy is not None and not as_json:
+    if busy is not None:
         click.echo(f"The device was at work {busy:.0%} of the time.", err=True)
     if as_json:
         present.print_json(answers)

@@ -45,13 +45,14 @@ def verify(
     from ..tuner.store import open_store
     from ..tuner.verify import verify as verify_one
     from . import present
+    from .progress import each
 
     with open_store(db, readonly=True) as store:  # a store that is not there is a mistake, and not made
         asked = problems or tuple(store.problems())
     meter = open_meter(device, MeterOptions(jobs=jobs, regime=regime))
     try:
         with open_store(db) as store:
-            found = {problem: verify_one(problem, meter, store, runners_up) for problem in asked}
+            found = {problem: verify_one(problem, meter, store, runners_up) for problem in each(asked)}
             where = f"{store.name} on {meter.device.name}"
     finally:
         meter.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -33,6 +33,14 @@ class Operands:
         scales = (self.scale, self.row_scale, self.column_scale)
         held = (self.a, self.b, self.d, *scales, self.bias, self.up, self.residual)
         return sum(one.numel() * one.element_size() for one in held if one is not None)
+
+    def copy(self, b: torch.Tensor) -> Operands:
+        """The same numbers in other memory, with `b` for B."""
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        copies: dict[str, Any] = {
+            name: one if one is None or name == "b" else one.clone() for name, one in given.items()
+        }
+        return Operands(**copies | {"b": b})
 
 
 def torch_dtype(name: str) -> torch.dtype:

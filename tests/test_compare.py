@@ -137,5 +137,5 @@ def test_the_winner_of_the_regime_stands_before_that_of_another(
 def test_this_machine_has_a_host() -> None:
     with this_machine(MeterOptions(regime="burst")) as machine:
         assert machine.cpu.device.arch == "cpu"
-        assert machine.cpu.protocol == "burst/2"
+        assert machine.cpu.protocol == "burst/3"
         assert isinstance(machine.concerns, tuple)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
@@ -97,27 +98,47 @@ def faults(root: Path) -> list[str]:
         for one in imports(name, file):
             if fault := fault_of(one, known):
                 found.append(f"{file.relative_to(root)}:{one.line}: {fault}")
-    return found
+    return found + circle(known)
+
+
+def circle(known: dict[str, Path]) -> list[str]:
+    """One circle of modules that import each other, at once or late, if there is any. Packages are left out: their
+    `__init__.py` gathers what is below it."""
+    plain = {name: file for name, file in known.items() if file.name != "__init__.py"}
+    graph = {
+        name: {target(one, known) for one in imports(name, file)} & (plain.keys() - {name})
+        for name, file in plain.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [f"{' imports '.join(reversed(error.args[1]))}: a circle"]
+    return []
+
+
+def target(one: Import, known: dict[str, Path]) -> str:
+    """The module that an import names, or the one that it takes a name from."""
+    longest = f"{one.imported}.{one.name}".strip(".")
+    return longest if longest in known else one.imported
 
 
 def fault_of(one: Import, known: dict[str, Path]) -> str:
     if not one.relative:
         ours = one.imported.split(".")[0] in (*PACKAGES, "tilewright")
         return f"{one.imported} is imported by its absolute name" if ours else ""
-    target = f"{one.imported}.{one.name}".strip(".")
     if not one.imported and one.name not in PACKAGES:
         return "" if one.name == "__version__" else f"{one.name} comes from the public API, which is above everything"
-    target = target if target in known else one.imported
-    importer, imported = part(one.importer), part(target)
+    named = target(one, known)
+    importer, imported = part(one.importer), part(named)
     if imported == importer or not importer:
         return ""
     if not imported:
-        return f"{target} is in no layer"
-    if imported == "kernels.families" != target:
-        return f"{one.importer} imports {target}: a family is reached through the table FAMILIES"
+        return f"{named} is in no layer"
+    if imported == "kernels.families" != named:
+        return f"{one.importer} imports {named}: a family is reached through the table FAMILIES"
     if level(imported) == level(importer):
-        return f"{one.importer} imports its sibling {target}"
-    return "" if level(imported) < level(importer) else f"{one.importer} imports {target}, which is above it"
+        return f"{one.importer} imports its sibling {named}"
+    return "" if level(imported) < level(importer) else f"{one.importer} imports {named}, which is above it"
 
 
 def part(module: str) -> str:
@@ -187,3 +208,12 @@ def test_a_planted_fault_is_found(tmp_path: Path, file: str, line: str, fault: s
     found = faults(tmp_path)
     assert len(found) == 1
     assert fault in found[0]
+
+
+def test_a_planted_circle_is_found(tmp_path: Path) -> None:
+    for name, line in (("one", "from .other import x"), ("other", "def late():\n    from .one import y")):
+        (tmp_path / f"{name}.py").write_text(f"{line}\n")
+    known = {f"tuner.{name}": tmp_path / f"{name}.py" for name in ("one", "other")}
+    assert "tuner.one imports tuner.other" in circle(known)[0]
+    (tmp_path / "other.py").write_text("")
+    assert not circle(known)

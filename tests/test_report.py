@@ -12,17 +12,19 @@ from tilewright.tuner.landscape import read_landscape
 
 RESULTS = Path(__file__).parent.parent / "results"
 PACKS = sorted(RESULTS.glob("*/winners.json"))
+RECORDED = [pack for pack in PACKS if (pack.parent / "landscapes").exists()]
 
 
 @pytest.mark.parametrize("pack", PACKS, ids=lambda path: path.parent.name)
 def test_page_is_what_the_command_prints(pack: Path) -> None:
-    printed = CliRunner().invoke(report, [str(pack), "--landscapes", str(pack.parent / "landscapes")])
+    folder = pack.parent / "landscapes"
+    printed = CliRunner().invoke(report, [str(pack), *(["--landscapes", str(folder)] if folder.exists() else [])])
     assert printed.exit_code == 0, printed.output
     page = (pack.parent / "README.md").read_text()
     assert page == printed.output, "run `make results`"
 
 
-@pytest.mark.parametrize("pack", PACKS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("pack", RECORDED, ids=lambda path: path.parent.name)
 def test_a_winner_is_held_against_the_best_of_its_recording(pack: Path) -> None:
     page = (pack.parent / "README.md").read_text().partition("## Winners against exhaustive bests")[2]
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| ")][2:]
@@ -40,4 +42,4 @@ def test_a_winner_is_held_against_the_best_of_its_recording(pack: Path) -> None:
 
 
 def test_there_is_a_page() -> None:
-    assert PACKS
+    assert RECORDED

@@ -20,13 +20,14 @@ from tilewright.kernels.device import Device
 from tilewright.kernels.problem import Problem
 from tilewright.tests import recorded
 from tilewright.tests.recorded import LIBRARY, OTHER, PROBLEM
+from tilewright.tuner.evaluate import RaceLimit
 from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
 from tilewright.tuner.landscape import Landscape, Reading, read_landscape, write_landscape
 from tilewright.tuner.plan import PlanProgress, run_plan
 from tilewright.tuner.recording import record_landscapes
 from tilewright.tuner.store import Store, TrialQuery, open_store
 from tilewright.tuner.study import EFFORTS, Progress, Study, StudyOptions
-from tilewright.tuner.trial import Environment, Outcome, Trial
+from tilewright.tuner.trial import Environment, Outcome, Race, Trial
 from tilewright.tuner.warm import warm_starts
 
 OPTIONS = StudyOptions(replace(EFFORTS["quick"], trials=25), "gp", seed=1)
@@ -228,6 +229,29 @@ def test_the_time_left_is_right_within_a_fifth_after_the_first_quarter(
     assert len(late) > 50
     for one in late:
         assert one.seconds_left == pytest.approx(ends - one.seconds, rel=0.2, abs=2.0), "or a trial, at the very end"
+
+
+class Racing(Clocked):
+    """Whose races take long, however short their rounds are."""
+
+    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
+        self.clock += 8.0
+        return super().race(problem, configs, limit)
+
+
+def test_every_problem_is_tried_where_races_take_most_of_the_time(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problems = [replace(PROBLEM, m=m) for m in (1, 2, 4, 8, 16, 32, 64, 128)]
+    plain = open_replay(recorded.write(tmp_path, *problems))
+    meter = Racing(plain._landscapes, plain.device, plain._environment)
+    for module in ("plan", "study"):
+        monkeypatch.setattr(f"tilewright.tuner.{module}.time", SimpleNamespace(monotonic=lambda: meter.clock))
+    options = replace(OPTIONS, effort=replace(OPTIONS.effort, trials=60), shared=True, seconds=160.0)
+    run_plan(problems, meter, store, options=options, watch=lambda at: None)
+    counts = [len(store.trials(TrialQuery(problem=problem))) for problem in problems]
+    assert min(counts) > 5, counts
+    assert meter.clock <= 170.0
 
 
 @pytest.mark.parametrize("sampler", ["gp", "climb", "random", "tpe"])

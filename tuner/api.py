@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..kernels.config import Config
@@ -116,11 +117,8 @@ def tune_with(
     with open_store(db) as store:
         run_plan(problems, meter, store, options=options, watch=watch)
         known_ceilings(meter, store)
-        read = store.by_protocol(meter.protocol)
-        return [
-            best_of(read, problem, device=meter.device.name, near=False, deterministic=options.deterministic)
-            for problem in problems
-        ]
+        answer = partial(best_of, store.by_protocol(meter.protocol), device=meter.device.name, environment=meter.today)
+        return [answer(problem, near=False, deterministic=options.deterministic) for problem in problems]
 
 
 def best(

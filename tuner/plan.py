@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Final
 
 from ..kernels.problem import Problem
@@ -17,7 +18,7 @@ from .warm import warm_starts
 FIRST_SHARE: Final = 0.6  # of trials or time, dealt evenly; the rest goes where it pays
 SLICE: Final = 30  # trials dealt at once: a change of problem costs about as much as these
 HOPE: Final = 0.002  # what a problem is given credit for when its last trials gained nothing
-RACE_SHARE: Final = 0.15  # of a time budget, kept for races
+RACE_SHARE: Final = 0.15  # of a time budget, for the rounds of races; what comes before these is as long as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Plan:
         self._watch = watch
         self._started = time.monotonic()
         self._studies: list[Study] = []
+        self._races: list[float] = []  # seconds that each took
         self._pace: list[tuple[int, float]] = []  # new trials, and the seconds that they were done at
         self._shared = options.shared and len(problems) > 1
 
@@ -99,7 +101,9 @@ class Plan:
 
     def _advance(self, study: Study, total: int, until: float | None) -> None:
         study.advance(total, until, lambda progress: self._tell(study, progress))
+        started = time.monotonic()
         study.race()
+        self._races.append(time.monotonic() - started)
 
     def _first_total(self, study: Study) -> int:
         """Trials that a problem gets in any case."""
@@ -135,18 +139,26 @@ class Plan:
             return 0.0
         return calls.get(study.problem, 1.0) * study.best_us * (study.gain + HOPE) / study.done
 
+    def _race_s(self, seconds: float) -> float:
+        """What a race takes: the mean of those that were run, and before any its share of the time. A load precedes the
+        rounds, which short budgets do not shorten."""
+        return fmean(self._races) if self._races else RACE_SHARE * seconds / len(self._problems)
+
     def _until(self) -> float | None:
+        """When trials end, so that one more race ends in time."""
         seconds = self._options.seconds
-        return None if seconds is None else self._started + seconds * (1 - RACE_SHARE)
+        return None if seconds is None else self._started + seconds - self._race_s(seconds)
 
     def _first_until(self, index: int) -> float | None:
-        """When a problem's first share of the time ends; what one does not use, those after it may use."""
-        end = self._until()
-        if end is None:
+        """When a problem's first share of the time ends, in which it and all after it are raced as well; what one does
+        not use, those after it may use."""
+        seconds = self._options.seconds
+        if seconds is None:
             return None
-        now = time.monotonic()
+        now, left = time.monotonic(), len(self._problems) - index
         share = FIRST_SHARE if self._shared else 1.0
-        return now + max(0.0, (end - now) * share / (len(self._problems) - index * share))
+        free = self._started + seconds - now - left * self._race_s(seconds)
+        return now + max(0.0, free * share / (len(self._problems) - index * share))
 
     def _tell(self, study: Study, progress: Progress) -> None:
         done = sum(one.done for one in self._studies)

@@ -11,7 +11,7 @@ from ..kernels.problem import Problem
 from .evaluate import Meter, RaceLimit
 from .store import Store
 from .store.ranking import Ranked, ranking
-from .trial import Environment, Outcome, Trial
+from .trial import Outcome, Trial
 
 SLOWER: Final = 0.02  # of the ratio that the winner had; what a race resolves and a user notices
 _RACE: Final = RaceLimit(rounds=60, seconds=1.0)
@@ -70,11 +70,8 @@ def verify(problem: Problem, meter: Meter, store: Store, runners_up: int = 3) ->
     race = meter.race(problem, good, _RACE) if good else None
     if race is not None:
         store.add_race(race)
-    today: dict[str, Environment] = {config.family: meter.environment(config) for config in ours}
-    library = meter.library(problem)
-    if library is not None:
-        today[library.family] = meter.environment(library)
-    now = ranking(store.by_protocol(meter.protocol), problem, meter.device.name, count=len(stored) + 1, today=today)
+    today = store.by_protocol(meter.protocol)
+    now = ranking(today, problem, meter.device.name, count=len(stored) + 1, today=meter.today)
     after = next((one for one in now if one.config in good and not one.stale), None)
     failed = tuple((config, _why(config, trials.get(config))) for config in ours if config not in good)
     return Verdict(problem, before, after, _change(before, after, failed), failed)

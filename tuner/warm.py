@@ -37,7 +37,7 @@ def stored_best(problem: Problem, meter: Meter, store: Store) -> tuple[Config, .
     """The best stored configs for `problem` on the meter's device, a library among them, the best first: of the meter's
     protocol if it was tuned by that, else of any."""
     for read in (store.by_protocol(meter.protocol), store):
-        found = ranking(read, problem, meter.device.name, count=OTHER)
+        found = ranking(read, problem, meter.device.name, count=OTHER, today=meter.today)
         if found:
             return tuple(one.config for one in found)
     return ()

@@ -152,8 +152,8 @@ def _key(a: Tensor, b: Tensor) -> tuple[object, ...]:
 
 
 def _planned(plans: dict[object, Plan], key: object, a: Tensor, b: Tensor) -> Plan:
-    from .engine import wanted_of
     from .lookup import Choice, Origin
+    from .wanted import wanted_of
 
     if not a.is_cuda:
         return plans.setdefault(key, Plan(Choice(Origin.LIBRARY, "on a CPU torch serves"), None))

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from .direct import engine_of, plan_of
-from .engine import Engine, wanted_of
+from .engine import Engine
 from .lookup import Choice
+from .wanted import wanted_of
 
 
 def explain(a: Tensor, b: Tensor) -> str:

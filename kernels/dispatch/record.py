@@ -85,7 +85,7 @@ class _Watch(TorchDispatchMode):
         return self._timed(count, operands[0], lambda: func(*args, **(kwargs or {})))
 
     def _count(self, a: Tensor, b: Tensor, bias: Tensor | None) -> Count | None:
-        from .engine import wanted_of
+        from .wanted import wanted_of
 
         wanted = wanted_of(a, b)
         if wanted.problem is None:

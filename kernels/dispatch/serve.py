@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from triton.errors import TritonError
@@ -17,44 +16,43 @@ from ..launch import Bound, NotDirect, Run, direct
 from ..scratch import Scratch
 from .lookup import Choice
 from .plan import NotServed, Serve
+from .pool import Place, Pool
+from .wanted import Wanted
 
-if TYPE_CHECKING:
-    from .engine import Engine, Pool, Wanted
 
-
-def serve(engine: Engine, wanted: Wanted, choice: Choice) -> Serve:
+def serve(place: Place, wanted: Wanted, choice: Choice) -> Serve:
     """What computes calls of the form of `wanted` with the config that was chosen. Never called during a capture.
 
     Raises:
         NotServed: the kernel does not take these operands.
     """
-    with torch.cuda.device(engine.index):
-        return _there(engine.index, _served(engine, wanted, _run(engine, wanted, choice, "")))
+    with torch.cuda.device(place.index):
+        return _there(place.index, _served(place, wanted, _run(place, wanted, choice, "")))
 
 
-def serve_with_bias(engine: Engine, wanted: Wanted, choice: Choice) -> Serve:
+def serve_with_bias(place: Place, wanted: Wanted, choice: Choice) -> Serve:
     """The same of (A, B, bias): a kernel that adds it on the way out.
 
     Raises:
         NotServed: the kernel does not take these operands, or no bias.
     """
-    with torch.cuda.device(engine.index):
-        return _there(engine.index, _served_with_bias(engine, wanted, _run(engine, wanted, choice, "bias")))
+    with torch.cuda.device(place.index):
+        return _there(place.index, _served_with_bias(place, wanted, _run(place, wanted, choice, "bias")))
 
 
-def _run(engine: Engine, wanted: Wanted, choice: Choice, epilogue: str) -> Run:
+def _run(place: Place, wanted: Wanted, choice: Choice, epilogue: str) -> Run:
     config = choice.config
     if wanted.problem is None or config is None:
         raise NotServed(wanted.refusal or choice.why)
     problem = replace(wanted.problem, epilogue=epilogue)
     family = FAMILIES[config.family]
     # A space keeps out what cannot win on a problem, too: a tile for more rows than there are is right all the same.
-    space = family.space(replace(choice.measured or problem, epilogue=epilogue), engine.device)
+    space = family.space(replace(choice.measured or problem, epilogue=epilogue), place.device)
     if config not in space:
         raise NotServed(str(space.rejection(config)))
     d = torch.empty((problem.m, problem.n), dtype=wanted.a.dtype, device=wanted.a.device)
     bias = torch.empty(problem.n, dtype=d.dtype, device=d.device) if epilogue else None
-    call = Call(problem, engine.device, wanted.a, wanted.b, d, Scratch(d.device), bias=bias)
+    call = Call(problem, place.device, wanted.a, wanted.b, d, Scratch(d.device), bias=bias)
     if reason := family.refuses(call, config):
         raise NotServed(reason)
     try:
@@ -70,7 +68,7 @@ def _run(engine: Engine, wanted: Wanted, choice: Choice, epilogue: str) -> Run:
         raise NotServed(str(error)) from error
     if "partials" not in named:
         return run
-    return _with_scratch(run, engine.pool, named["partials"].numel(), named["counters"].numel())
+    return _with_scratch(run, place.pool, named["partials"].numel(), named["counters"].numel())
 
 
 def _with_scratch(run: Run, pool: Pool, partials: int, counters: int) -> Run:
@@ -88,8 +86,8 @@ def _with_scratch(run: Run, pool: Pool, partials: int, counters: int) -> Run:
     return run_there
 
 
-def _served(engine: Engine, wanted: Wanted, run: Run) -> Serve:
-    index = engine.index
+def _served(place: Place, wanted: Wanted, run: Run) -> Serve:
+    index = place.index
     new = _new(wanted)
     current_stream = torch._C._cuda_getCurrentRawStream
     misaligned = VECTOR_BYTES - 1
@@ -106,8 +104,8 @@ def _served(engine: Engine, wanted: Wanted, run: Run) -> Serve:
     return serve
 
 
-def _served_with_bias(engine: Engine, wanted: Wanted, run: Run) -> Serve:
-    index = engine.index
+def _served_with_bias(place: Place, wanted: Wanted, run: Run) -> Serve:
+    index = place.index
     new = _new(wanted)
     current_stream = torch._C._cuda_getCurrentRawStream
     misaligned = VECTOR_BYTES - 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
+from functools import cache
 from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
 from ..config import Config
 from ..device import Device
-from ..family import Family
+from ..family import Family, source_hash
 from ..problem import Problem
 from ..space import ConfigSpace, union
 from . import cpu_blas, cublas, descriptor, split_k, swapped, tiled
@@ -63,6 +64,15 @@ def family(name: str) -> Family:
     if not isinstance(found, Family) or found.name != name:
         raise ValueError(f"{name!r} is no family of that name: make it a tilewright.kernels.family.Family named so")
     return found
+
+
+@cache
+def kernel_hash(name: str) -> str:
+    """Of a family's sources; empty of one that is not known, as an earlier version's that a store still names."""
+    try:
+        return source_hash(family(name).sources)
+    except ValueError:
+        return ""
 
 
 def is_deterministic(problem: Problem, config: Config) -> bool:

@@ -5,6 +5,8 @@ Source: PyTorch 2.11, aten/src/ATen/native/cuda/ScaledBlas.cpp and Blas.cpp.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from .. import fused
@@ -38,16 +40,29 @@ def _fp8(call: Call) -> Launch:
         scale_b = one.expand(b.shape[1]).contiguous() if columns is None else columns
         scale_a, scale_b = scale_a[:, None], scale_b[None, :]
         skipped = ("row_scale" in steps) + ("column_scale" in steps)
-    bias = call.bias if steps[skipped : skipped + 1] == ("bias",) and call.problem.out_dtype == "bf16" else None
-    skipped += bias is not None
-    fast = DTYPES[call.problem.dtype].precision != "promoted"
+    multiply = partial(
+        torch._scaled_mm, a, b, scale_a, scale_b,
+        out_dtype=d.dtype, use_fast_accum=DTYPES[call.problem.dtype].precision != "promoted", out=d,
+    )  # fmt: skip
+    if steps[skipped : skipped + 1] == ("bias",) and call.problem.out_dtype == "bf16":
+        biased = partial(multiply, bias=call.bias)
+        if _runs(biased):
+            multiply, skipped = biased, skipped + 1
 
     def launch() -> None:
-        torch._scaled_mm(
-            a, b, scale_a, scale_b, bias=bias, out_dtype=d.dtype, use_fast_accum=fast, out=d
-        )  # fmt: skip
+        multiply()
 
     return fused.then(launch, call, skipped)
+
+
+def _runs(launch: Callable[[], object]) -> bool:
+    """Whether the library computes it: with a bias and scales by row cuBLAS 13 refuses some long sums, not those of its
+    neighbours. D is written over by the launch that follows."""
+    try:
+        launch()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _int8(call: Call) -> Launch:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,11 @@ def test_a_comparison_is_shown_to_programs(run: Run) -> None:
     (found,) = json.loads(ran.out)
     assert found["regime"] == "burst"
     assert {"time_us", "tflops", "of_roofline", "ratio", "threads", "is_tie"} <= set(found["contenders"][0])
+
+
+def test_of_several_each_is_named_as_it_begins(run: Run) -> None:
+    lines = run("compare", "8x32x32", "9x32x32", "--dtype", "fp32", "--json").err.splitlines()
+    assert [line for line in lines if line.startswith("[")] == ["[1/2] 8x32x32-fp32-nt", "[2/2] 9x32x32-fp32-nt"]
 
 
 def test_nothing_stored_and_nothing_named_is_a_mistake(run: Run) -> None:
@@ -67,7 +74,19 @@ def test_what_is_no_crossover_is_refused(run: Run, arguments: tuple[str, ...], s
 def test_results_of_a_regime_are_kept_apart(run: Run, tmp_path: Path) -> None:
     where = ("8x32x32", "--dtype", "fp32", "--db", str(tmp_path / "trials.db"))
     (tuned,) = json.loads(run("tune", *where, "--device", "cpu", "--regime", "burst", "--json").out)
-    assert tuned["winner"]["protocol"] == "burst/2"
+    assert tuned["winner"]["protocol"] == "burst/3"
     assert tuned["winner"]["of_roofline"] is not None
-    assert json.loads(run("best", *where, "--regime", "burst", "--json").out)[0]["winner"]["protocol"] == "burst/2"
+    assert json.loads(run("best", *where, "--regime", "burst", "--json").out)[0]["winner"]["protocol"] == "burst/3"
     assert "has no result for" in run("best", *where, "--regime", "sustained").error
+
+
+def test_a_family_that_is_no_more_ends_nothing(run: Run, tmp_path: Path) -> None:
+    """A store outlives the version that wrote it: what it names and nobody knows is stale, and is not tried."""
+    where = ("8x32x32", "--dtype", "fp32", "--device", "cpu", "--db", str(tmp_path / "trials.db"))
+    assert run("tune", *where).code == 0
+    with closing(sqlite3.connect(tmp_path / "trials.db")) as connection, connection:
+        connection.execute("update configs set family = 'bygone', axes = '{\"block_m\": 64}'")
+    (tuned,) = json.loads(run("tune", *where, "--json").out)
+    assert tuned["winner"]["config"]["family"] == "cpu_blas"
+    assert run("verify", *where).code in (0, 1)
+    assert run("compare", *where[:3], *where[-2:]).code == 0

@@ -14,7 +14,7 @@ from torch.nn import functional
 import tilewright
 from tilewright.kernels.access import Accesses
 from tilewright.kernels.dispatch import direct
-from tilewright.kernels.dispatch.engine import wanted_of
+from tilewright.kernels.dispatch.wanted import wanted_of
 from tilewright.kernels.problem import LAYOUTS, Problem
 
 LOADED = """

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
+import torch
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.operands import Operands, random_operands
 from tilewright.kernels.problem import Problem
+from tilewright.tuner.evaluate.bench import Prepared
 from tilewright.tuner.evaluate.health import Monitor, Vitals
 from tilewright.tuner.evaluate.ledger import Ledger
 from tilewright.tuner.evaluate.messages import Evaluated, EvaluateRequest
@@ -52,7 +55,7 @@ def always(read: int, speed: float) -> bool:
 
 def test_every_regime_is_a_protocol_of_its_own() -> None:
     assert len({one.protocol for one in REGIMES.values()}) == len(REGIMES)
-    assert REGIMES[DEFAULT].protocol == "interleaved/2"
+    assert REGIMES[DEFAULT].protocol == "interleaved/3"
     with pytest.raises(ValueError, match="use one of interleaved, burst, sustained"):
         regime_of("idle")
 
@@ -190,14 +193,34 @@ def test_the_ledger_counts_what_a_race_had_and_what_all_would_have_had() -> None
 
 def test_a_race_takes_a_new_order_every_two_rounds_and_runs_the_second_backwards(runners: Runners) -> None:
     bench = Server("cpu", 0).bench
-    laps = [runners.lap(name, 0.05) for name in "abcde"]
+    places = [[runners.lap(name, 0.05) for name in names] for names in ("abcde", "ABCDE")]
     read: Callable[..., list[list[float]]] = bench._rounds
-    rounds = read(laps, [0, 1, 2, 4], 12)
+    rounds = read(itertools.cycle(places), [0, 1, 2, 4], 12)
     assert [len(one) for one in rounds] == [4] * 12
     orders = [runners.names[start : start + 4] for start in range(0, 48, 4)]
-    assert all(set(order) == set("abce") for order in orders)
-    assert all(there == back[::-1] for there, back in zip(orders[::2], orders[1::2], strict=True))
+    here, there = orders[0::4] + orders[1::4], orders[2::4] + orders[3::4]
+    assert all(set(order) == set("abce") for order in here), "two rounds walk through the same operands"
+    assert all(set(order) == set("ABCE") for order in there), "and the next two through others"
+    assert all(one == back[::-1] for one, back in zip(orders[::2], orders[1::2], strict=True))
     assert len(set(orders)) > 4
+
+
+def test_a_race_has_many_operands_where_launches_are_short() -> None:
+    bench = Server("cpu", 0).bench
+    bench.on_gpu = True  # as far as the choice goes; the operands are the host's
+    problem = Problem(4, 32, 16)
+
+    def rotations(sets: int) -> list[list[Operands]]:
+        made = [random_operands(problem, torch.Generator().manual_seed(seed)) for seed in range(sets)]
+        prepared = Prepared(problem, made, [], None)
+        found = bench._rotations(prepared)
+        assert bench._rotations(prepared) == found, "the next race of the problem takes the same memory"
+        return found
+
+    assert [len(one) for one in rotations(4)] == [4] * 8
+    assert [len(one) for one in rotations(15)] == [15] * 3
+    assert [len(one) for one in rotations(3)] == [3]
+    assert len({one.b.data_ptr() for there in rotations(4) for one in there}) == 32
 
 
 @pytest.mark.parametrize(("places", "launch_us"), [(1, 3.0), (2, 55.0), (3, 40.0), (64, 0.5), (64, 5.0), (7, 9000.0)])

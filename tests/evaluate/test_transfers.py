@@ -68,7 +68,10 @@ def test_lanes_are_read_in_turn(bench: Bench, placement: Placement, move_weights
 
 def test_a_layer_keeps_its_weights_for_every_m(bench: Bench) -> None:
     first, second, other = Problem(1, 64, 32), Problem(9, 64, 32), Problem(1, 32, 64)
-    weights = [one.b.data_ptr() for one in bench.rotation(first)]
+    rotation = bench.rotation(first)
+    weights = [one.b.data_ptr() for one in rotation]
+    assert len(set(weights)) == len({one.a.data_ptr() for one in rotation}) == len(rotation) > 1
+    assert all(torch.equal(one.b, rotation[0].b) and one.b.stride() == rotation[0].b.stride() for one in rotation)
     again = bench.rotation(second)
     assert [one.b.data_ptr() for one in again] == weights[: len(again)]
     assert again[0].a.shape == (9, 32)

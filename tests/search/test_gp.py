@@ -13,19 +13,23 @@ from tilewright.tuner.landscape import Landscape
 from tilewright.tuner.search import Search
 from tilewright.tuner.search.gp import expected_improvement
 from tilewright.tuner.search.points import Points
-from tilewright.tuner.search.process import Features, Hyper, Process, fits, fitted, kernel
+from tilewright.tuner.search.process import Features, Hyper, Process, _Posterior, fitted, kernel
 from tilewright.tuner.search.replay import ReplayOptions, run
 
 from .spaces import bowl, bowl_landscape, bowl_us
 
-SETTING = Hyper(scale=0.4, hamming=0.1, noise=1e-4, log_likelihood=0.0)
+
+def _setting(features: Features) -> Hyper:
+    """A length scale of 0.4 on every axis, and something for each that differs."""
+    return Hyper((*[6.25] * (features.count - 1), 0.6), noise=1e-4)
 
 
 def test_the_process_passes_through_its_trials_and_doubts_what_is_far() -> None:
     points = Points(bowl())
     tried = np.arange(0, 400, 7)
     values = np.sin(tried / 50)
-    process = Process(Features(points), tried, values, SETTING)
+    features = Features(points)
+    process = Process(features, tried, values, _setting(features))
     mean, deviation = process.predict(tried)
     assert mean == pytest.approx(values, abs=0.02)
     _, elsewhere = process.predict(np.arange(900, 1000))
@@ -43,7 +47,8 @@ def test_another_family_is_farther_than_any_step_on_an_axis() -> None:
             Config.of("split", shared, split=1),
         )
     )
-    like = kernel(Features(points), np.array([one]), np.array([near, other]), SETTING)
+    features = Features(points)
+    like = kernel(features, np.array([one]), np.array([near, other]), _setting(features))
     assert like[0, 0] > like[0, 1] > 0
 
 
@@ -52,22 +57,40 @@ def test_the_likeliest_setting_tells_smooth_from_rough() -> None:
     draws = np.random.default_rng(0)
     tried = draws.choice(len(points), 80, replace=False)
     smooth = points.levels[tried, 1] / 5.0 + points.levels[tried, 2] / 5.0
-    settings = [fits(Features(points), tried, values - values.mean())[0] for values in (smooth, draws.normal(size=80))]
-    assert settings[0].scale > settings[1].scale or settings[0].noise < settings[1].noise
+    easy, hard = (
+        fitted(Features(points), tried, (values - values.mean()) / values.std())
+        for values in (smooth, draws.normal(size=80))
+    )
+    assert easy.noise < hard.noise
+    assert easy.log_posterior > hard.log_posterior
 
 
-def test_the_axis_that_matters_is_stretched_and_makes_the_trials_likelier() -> None:
+def test_the_axis_that_matters_weighs_most() -> None:
     points = Points(bowl())
     tried = np.random.default_rng(0).choice(len(points), 60, replace=False)
     values = np.sin(points.levels[tried, 1])  # of the axis m alone
-    plain = Features(points)
-    stretched, settings = fitted(plain, tried, values - values.mean())
-    likeliest = fits(plain, tried, values - values.mean())[0]
-    assert settings[0].log_likelihood > likeliest.log_likelihood
-    shares = [one.apart_by_axis(tried).sum((1, 2)) for one in (plain, stretched)]
-    grown = [after / before for before, after in zip(*shares, strict=True) if before]
-    assert grown[1] >= 3 * max(grown[2:])
-    assert stretched.apart(tried, tried) == pytest.approx(stretched.apart_by_axis(tried).sum(0), abs=1e-9)
+    *weights, hamming = fitted(Features(points), tried, values - values.mean()).weights
+    assert weights[1] >= 10 * max(weights[2:])
+    assert hamming < weights[1]
+
+
+def test_the_parts_of_a_distance_are_its_whole() -> None:
+    features = Features(Points(bowl()))
+    tried = np.arange(0, 1000, 40)
+    weights = tuple(np.random.default_rng(0).uniform(0.1, 2, features.count).tolist())
+    whole = np.tensordot(weights, features.parts(tried), 1)
+    assert features.apart(tried, tried, weights) == pytest.approx(whole, abs=1e-9)
+
+
+def test_the_gradient_is_that_of_the_posterior() -> None:
+    points = Points(bowl())
+    draws = np.random.default_rng(0)
+    tried = draws.choice(len(points), 30, replace=False)
+    posterior = _Posterior(Features(points), tried, draws.normal(size=30))
+    place = posterior.means + draws.normal(size=len(posterior.means))
+    steps = 1e-5 * np.eye(len(place))
+    slopes = [(posterior(place + step)[0] - posterior(place - step)[0]) / 2e-5 for step in steps]
+    assert posterior(place)[1] == pytest.approx(slopes, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +105,8 @@ def test_numbers_are_alike_by_place_and_by_what_divides_them(
     values: tuple[int, ...], near: tuple[int, int], far: tuple[int, int]
 ) -> None:
     space = ConfigSpace((Axis("threads", values),), [Config.of("plain", threads=value) for value in values])
-    points = Points(space)
-    apart = Features(points).apart(*2 * (np.arange(len(points)),))
+    features = Features(Points(space))
+    apart = features.parts(np.arange(len(values)))[1]
     assert apart[values.index(near[0]), values.index(near[1])] < apart[values.index(far[0]), values.index(far[1])]
 
 

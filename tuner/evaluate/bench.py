@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -27,8 +28,14 @@ from .regime import DEFAULT, REGIMES, Regime
 from .stress import stress
 from .timing import Lap
 
-_L2_TIMES: Final = 3
-_ALLOCATIONS: Final = 4  # where operands lie makes up to 2.5% of a kernel that waits for memory: a mean of so many
+# The operands that a lap walks through have so many times the bytes of the L2. An H200 keeps a part of what is six
+# times as large, where cuBLAS is 3% faster (1x4096x14336), our kernels are 1%.
+_L2_TIMES: Final = 8
+_HOST_CACHE_TIMES: Final = 3
+# Where operands lie moves a ratio of kernels that wait for memory: laps of four sets differ by 0.7% in the standard
+# deviation, by up to 3% (H200, 2026-11). A race is a mean over so many sets, a lap over so few.
+_ALLOCATIONS: Final = 4
+_RACE_SETS: Final = 32
 _MAX_SETS: Final = 64
 _MEMORY_SHARE: Final = 0.4
 _WARM_UP_S: Final = 0.25
@@ -38,13 +45,19 @@ _LONG_READINGS: Final = 3
 
 @dataclass(slots=True)
 class Prepared:
-    """A problem in memory: rotating operands, references, the library's lap to pair with."""
+    """A problem in memory: rotating operands, references, the library's lap to pair with.
+
+    Attributes:
+        rotation: what a lap walks through.
+        elsewhere: further rotations, which a race walks through by turns.
+    """
 
     problem: Problem
     rotation: list[Operands]
     references: list[Reference]
     library: Config | None
     library_lap: Lap | None = None
+    elsewhere: list[list[Operands]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +122,20 @@ class Bench:
             torch.cuda.empty_cache()
 
     def rotation(self, problem: Problem, sets: int | None = None) -> list[Operands]:
-        """Operands of `problem` to walk through, so many sets or as many as the L2 asks for, without references. The
-        weights, B, of the layer before are taken again when it is the same: they are what takes long to make."""
+        """Operands of `problem` to walk through, so many sets or as many as the L2 asks for, without references.
+
+        All but the first are copies: a host draws random numbers at a tenth of the speed. The weights, B, of the layer
+        before are taken again when it is the same.
+        """
         self._prepared = None
         if self._layer is None or replace(self._layer[0], m=problem.m) != problem:
             self._layer = problem, []
         weights = self._layer[1]
         first = random_operands(problem, self._generator, weights[0] if weights else None)
         weights += [first.b] * (not weights)
-        found = [first]
-        while len(found) < (sets or self._sets(first)):
-            at = len(found)
-            found.append(random_operands(problem, self._generator, weights[at] if at < len(weights) else None))
-            weights += [found[at].b] * (at == len(weights))
-        return found
+        count = sets or self._sets(first)
+        weights += [first.b.clone() for _ in range(count - len(weights))]
+        return [first, *(first.copy(b) for b in weights[1:count])]
 
     def check(self, prepared: Prepared, config: Config) -> list[Check]:
         """Of the problem and of its ragged companion, stopping at the first that fails."""
@@ -169,21 +182,38 @@ class Bench:
     def lanes(self, prepared: Prepared, configs: Sequence[Config]) -> ReadRounds:
         """What reads rounds of a race of `configs`, on a device that is under load when this returns."""
         regime = self.pace.regime
-        laps = [self.lap(prepared.problem, prepared.rotation, config, regime.race_reading_us) for config in configs]
-        self.pace.load(laps, regime.race_load_s)
-        return partial(self._rounds, laps)
+        laps = []
+        for rotation in self._rotations(prepared):
+            # The library gets other workspace too: where that lies makes 2% of cuBLAS (64x4096x14336, H200).
+            if self.on_gpu:
+                torch._C._cuda_clearCublasWorkspaces()
+            laps.append([self.lap(prepared.problem, rotation, one, regime.race_reading_us) for one in configs])
+        self.pace.load([lap for there in laps for lap in there], regime.race_load_s)
+        return partial(self._rounds, itertools.cycle(laps))
 
-    def _rounds(self, laps: Sequence[Lap], running: Sequence[int], count: int) -> list[list[float]]:
-        """One time for each running lap and round. Two rounds share an order by chance, the second one reversed: who
-        runs after whom makes up to 3% of a difference on an H200."""
+    def _rounds(self, places: Iterator[Sequence[Lap]], running: Sequence[int], count: int) -> list[list[float]]:
+        """One time for each running lap and round. Two rounds share their operands and an order by chance, the second
+        one reversed: who runs after whom makes up to 3% of a difference on an H200."""
         order: list[int] = []
+        laps: list[Lap] = []
         while len(order) < count * len(running):
-            drawn = self._order.sample(running, len(running))
-            order += [*drawn, *reversed(drawn)]
+            drawn, there = self._order.sample(running, len(running)), next(places)
+            order += (both := [*drawn, *reversed(drawn)])
+            laps += [there[lane] for lane in both]
         read: dict[int, list[float]] = {lane: [] for lane in running}
-        for lane, time_us in zip(order, self.pace.read([laps[lane] for lane in order]), strict=True):
+        for lane, time_us in zip(order, self.pace.read(laps), strict=True):
             read[lane].append(time_us)
         return [list(one) for one in zip(*(read[lane] for lane in running), strict=True)]
+
+    def _rotations(self, prepared: Prepared) -> list[list[Operands]]:
+        """Of a problem, as many as make `_RACE_SETS` of operands and fit; one where launches are so long that a lap
+        walks through few sets, for such a launch crosses enough memory by itself."""
+        sets, first = len(prepared.rotation), prepared.rotation[0]
+        wanted = -(-_RACE_SETS // sets) if self.on_gpu and sets >= _ALLOCATIONS else 1
+        count = max(1, min(wanted, self._fitting(first) // sets))
+        while len(prepared.elsewhere) < count - 1:
+            prepared.elsewhere.append([random_operands(prepared.problem, self._generator) for _ in range(sets)])
+        return [prepared.rotation, *prepared.elsewhere]
 
     def _library(self, problem: Problem, checked: Sequence[tuple[Problem, Operands]]) -> Config | None:
         """What others are read beside. None also where the library refuses what its space admits, as cuBLAS some fp8:
@@ -212,10 +242,14 @@ class Bench:
     def _sets(self, operands: Operands, launches: int = 1) -> int:
         """How many operands to rotate through, so that none is still in the L2 when it comes round again, and so that
         `_ALLOCATIONS` are met in a reading of so many launches."""
-        for_l2 = -(-_L2_TIMES * self.device.l2_bytes // max(operands.bytes, 1)) + 1
+        times = _L2_TIMES if self.on_gpu else _HOST_CACHE_TIMES
+        for_l2 = -(-times * self.device.l2_bytes // max(operands.bytes, 1)) + 1
         needed = max(for_l2, min(launches, _ALLOCATIONS))
-        fitting = int(self.device.memory_bytes * _MEMORY_SHARE) // max(operands.bytes, 1)
-        return max(1, min(needed, fitting, _MAX_SETS))
+        return max(1, min(needed, self._fitting(operands), _MAX_SETS))
+
+    def _fitting(self, operands: Operands) -> int:
+        """How many sets like these the device's memory may be filled with."""
+        return int(self.device.memory_bytes * _MEMORY_SHARE) // max(operands.bytes, 1)
 
     def _reference(self, problem: Problem, operands: Operands, library: Config | None) -> Reference:
         found = reference(problem, operands)

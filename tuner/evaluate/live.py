@@ -13,9 +13,9 @@ from typing import Final
 from ...kernels import families
 from ...kernels.config import Config
 from ...kernels.device import Device
-from ...kernels.family import source_hash
 from ...kernels.problem import Problem
 from ...kernels.space import ConfigSpace, union
+from ...kernels.stale import Today
 from ..referee import verdict_text
 from ..roofline import Ceilings
 from ..trial import Environment, Lane, Outcome, Race, Resources, Trial
@@ -125,8 +125,13 @@ class LiveMeter:
             cuda=welcome.cuda,
             driver=welcome.driver,
             python=welcome.python,
-            kernel_hash=source_hash(families.family(config.family).sources),
+            kernel_hash=families.kernel_hash(config.family),
         )
+
+    @property
+    def today(self) -> Today:
+        names = dict.fromkeys((*families.FAMILIES, *(family.name for family in self._families)))
+        return {name: self.environment(Config.of(name)) for name in names}
 
     def submit(self, problem: Problem, config: Config) -> None:
         if self._pool is None or families.family(config.family).binary is None:

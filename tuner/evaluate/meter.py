@@ -10,6 +10,7 @@ from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ...kernels.space import Space
+from ...kernels.stale import Today
 from ..roofline import Ceilings
 from ..trial import Environment, Race, Trial
 from .regime import DEFAULT
@@ -89,6 +90,11 @@ class Meter(Protocol):
         ...
 
     def environment(self, config: Config) -> Environment: ...
+
+    @property
+    def today(self) -> Today:
+        """The environment of each family that is known, by which stored results are fresh or stale."""
+        ...
 
     @property
     def busy_share(self) -> float | None:

@@ -35,7 +35,7 @@ class Regime:
     @property
     def protocol(self) -> str:
         """The name that a measurement bears; a change of how times are read is another number."""
-        return f"{self.name}/2"
+        return f"{self.name}/3"
 
     def cost_s(self, lap_us: float) -> float:
         """Of one reading of a race, of work that takes `lap_us` at the least."""

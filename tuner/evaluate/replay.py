@@ -11,6 +11,7 @@ from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ...kernels.space import ConfigSpace
+from ...kernels.stale import Today
 from ..landscape import Landscape, read_landscape
 from ..trial import Environment, Measurement, Outcome, Race, Trial
 from .meter import MeterError, RaceLimit, now
@@ -75,6 +76,10 @@ class ReplayMeter:
         return next((config for config in self._landscape(problem).readings if _is_library(config)), None)
 
     def environment(self, config: Config) -> Environment:
+        return self._environment
+
+    @property
+    def today(self) -> Today:
         return self._environment
 
     def submit(self, problem: Problem, config: Config) -> None:

@@ -8,8 +8,7 @@ import platform
 import re
 from pathlib import Path
 
-from ...kernels.families import FAMILIES
-from ...kernels.family import source_hash
+from ...kernels.families import FAMILIES, kernel_hash
 from ..trial import Environment
 from .health import driver_version, gpu_count
 
@@ -27,9 +26,9 @@ def toolchain() -> dict[str, Environment] | None:
             cuda=cuda,
             driver=driver,
             python=platform.python_version(),
-            kernel_hash=source_hash(family.sources),
+            kernel_hash=kernel_hash(name),
         )
-        for name, family in FAMILIES.items()
+        for name in FAMILIES
     }
 
 

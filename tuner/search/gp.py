@@ -24,9 +24,7 @@ CANDIDATES: Final = 1500
 NEAR_BEST: Final = 3
 NEAR_AXES: Final = 2
 FAILED_QUANTILE: Final = 0.9  # of log time: what a failure counts as
-DRAWS: Final = 2  # settings of the process an ask, drawn by their likelihood: no single one is believed
-TEMPERATURE: Final = 2.0  # at which they are drawn
-MARGIN: Final = 0.3  # by which the best has to be undercut, in standard deviations of log time: less stays in a basin
+MARGIN: Final = 0.3  # by which the best has to be outdone, in standard deviations of speed: less stays in a basin
 EXPLORE_EVERY: Final = 3  # an ask that goes where little is known: else the process may stay in a basin
 EXPLORE_SIGMAS: Final = 2.0
 
@@ -37,7 +35,7 @@ class GPSampler(PointSampler):
     def __init__(self, points: Points, seed: int = 0) -> None:
         super().__init__(points, seed)
         self._features = Features(points)
-        self._fitted: tuple[int, Features, list[Hyper]] = (0, self._features, [])
+        self._fitted: tuple[int, Hyper | None] = (0, None)
         self._neighbourhoods: dict[int, NDArray[np.intp]] = {}
 
     def choose(self, history: History, rng: np.random.Generator) -> int:
@@ -48,40 +46,32 @@ class GPSampler(PointSampler):
         tried, values, _ = standardized(history)
         candidates = self._candidates(history, tried, values, rng)
         goal = values[measured].min() - MARGIN
-        score = np.zeros(len(candidates))
-        for process in self._processes(history, tried, values, rng):
-            mean, deviation = process.predict(candidates)
-            if asked % EXPLORE_EVERY == 0:
-                score += EXPLORE_SIGMAS * deviation - mean
-            else:
-                score += expected_improvement(goal, mean, deviation)
+        mean, deviation = self._process(history, tried, values).predict(candidates)
+        if asked % EXPLORE_EVERY == 0:
+            score = EXPLORE_SIGMAS * deviation - mean
+        else:
+            score = expected_improvement(goal, mean, deviation)
         return int(candidates[np.argmax(score)])
 
-    def _processes(
-        self, history: History, tried: NDArray[np.intp], values: Floats, rng: np.random.Generator
-    ) -> list[Process]:
-        """Some settings, on the trials, and on those under way as if they came out as expected."""
-        features, settings = self._settings(tried, values)
-        likelihood = np.array([hyper.log_likelihood for hyper in settings])
-        weights = np.exp((likelihood - likelihood.max()) / TEMPERATURE)
-        drawn = rng.choice(len(settings), size=DRAWS, p=weights / weights.sum())
+    def _process(self, history: History, tried: NDArray[np.intp], values: Floats) -> Process:
+        """Of the trials, and of those under way as if they came out as expected."""
+        hyper = self._setting(tried, values)
         kept, told = thinned(tried, values, CONDITIONED)
+        process = Process(self._features, kept, told, hyper)
+        if not history.pending:
+            return process
         pending = np.array(history.pending, dtype=np.intp)
-        found = []
-        for hyper in (settings[place] for place in drawn):
-            process = Process(features, kept, told, hyper)
-            if len(pending):
-                expected, _ = process.predict(pending)
-                process = Process(features, np.concatenate([kept, pending]), np.concatenate([told, expected]), hyper)
-            found.append(process)
-        return found
+        expected, _ = process.predict(pending)
+        return Process(self._features, np.concatenate([kept, pending]), np.concatenate([told, expected]), hyper)
 
-    def _settings(self, tried: NDArray[np.intp], values: Floats) -> tuple[Features, list[Hyper]]:
+    def _setting(self, tried: NDArray[np.intp], values: Floats) -> Hyper:
         """Fitted at every fifth trial, to the trials until then: a resumed study finds the same."""
         count = max(len(tried) // REFIT * REFIT, min(START, len(tried)))
-        if self._fitted[0] != count:
-            self._fitted = count, *fitted(self._features, *thinned(tried[:count], values[:count], FITTED))
-        return self._fitted[1:]
+        if self._fitted[0] != count or self._fitted[1] is None:
+            hyper = fitted(self._features, *thinned(tried[:count], values[:count], FITTED))
+            self._fitted = count, hyper
+            return hyper
+        return self._fitted[1]
 
     def _candidates(
         self, history: History, tried: NDArray[np.intp], values: Floats, rng: np.random.Generator
@@ -115,12 +105,17 @@ class GPSampler(PointSampler):
 
 
 def standardized(history: History) -> tuple[NDArray[np.intp], Floats, float]:
-    """The trials, their log times with zero mean and unit variance, and that unit; failures at a high quantile."""
+    """The trials, their slowness with zero mean and unit variance, and that unit, in speeds of the best.
+
+    Slowness is the negative of speed, the best time over a config's own: how much slower a slow config is matters
+    little, and in log time it is most of what there is to fit. A failure counts as a high quantile of time.
+    """
     log_us = np.array(history.log_us)
     measured = np.isfinite(log_us)
     log_us[~measured] = np.quantile(log_us[measured], FAILED_QUANTILE)
-    unit = float(log_us.std()) + 1e-9
-    return np.array(history.tried), (log_us - log_us.mean()) / unit, unit
+    slowness = -np.exp(log_us.min() - log_us)
+    unit = float(slowness.std()) + 1e-9
+    return np.array(history.tried), (slowness - slowness.mean()) / unit, unit
 
 
 def expected_improvement(best: float, mean: Floats, deviation: Floats) -> Floats:

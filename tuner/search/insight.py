@@ -62,14 +62,16 @@ def promise(space: Space, results: Sequence[tuple[Config, float | None]]) -> flo
     if not len(untried):
         return 0.0
     tried, values, unit = standardized(history)
-    features, settings = fitted(Features(points), *thinned(tried, values, FITTED))
-    process = Process(features, *thinned(tried, values, CONDITIONED), settings[0])
+    features = Features(points)
+    hyper = fitted(features, *thinned(tried, values, FITTED))
+    process = Process(features, *thinned(tried, values, CONDITIONED), hyper)
     best = float(values.min())
     gains = [
         expected_improvement(best, *process.predict(untried[start : start + _CHUNK])).max()
         for start in range(0, len(untried), _CHUNK)
     ]
-    return 1 - math.exp(-max(gains) * unit)
+    gain = max(gains) * unit  # in speeds of the best
+    return float(gain / (1 + gain))
 
 
 def _history(points: Points, results: Sequence[tuple[Config, float | None]]) -> History:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, solve_triangular
+from scipy.optimize import minimize
 
 from ...kernels.config import AxisValue
 from ...kernels.space import Axis
@@ -18,14 +18,17 @@ from .points import Points
 
 Floats = NDArray[np.float64]
 
-# Few parameters, each on a small grid: with 10 to 100 trials a length scale an axis, freely fitted, overfits.
-SCALES: Final = (0.15, 0.25, 0.4, 0.65, 1.0, 1.6)
-HAMMING_WEIGHTS: Final = (0.0, 0.03, 0.1, 0.3, 1.0)
-NOISES: Final = (1e-4, 1e-2)  # variance of a reading, as a share of the variance of all
-# So an axis is stretched by one step or not at all, and only where the trials speak for it against a prior that doubts:
-# the logarithm of a weight is normal, with unit variance.
-STRETCH: Final = 3.0  # of a squared distance
-DOUBT: Final = 0.5 * math.log(STRETCH) ** 2  # log likelihood that a stretched axis has to gain
+# What is believed before the trials speak. The logarithms of the weights and of the noise are normal, as the length
+# scales of Hvarfner, Hellsten and Nardi (2024) are: a weight an axis, freely fitted to 10 to 100 trials, overfits. That
+# an axis bends the times little all along it, and that a mere difference says little, is what lets 25 trials speak of
+# a corner where none is.
+WEIGHT: Final = (-1.5, 1.0)  # mean and deviation of the log weight of an axis's squared distance
+HAMMING: Final = (-3.5, 1.5)  # and of the share of axes that differ at all
+NOISE: Final = (math.log(1e-3), 1.5)  # and of the variance of a reading, as a share of the variance of all
+WIDEST: Final = 6.0  # no log weight goes further from its mean
+LEAST_NOISE: Final = 1e-6
+STARTS: Final = (0.0, 1.5, -1.5)  # by which all log weights are moved; the search begins at the likeliest
+STEPS: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +36,14 @@ class Hyper:
     """One setting of the process.
 
     Attributes:
-        scale: the length scale, in units of an axis's whole length.
-        hamming: the weight of the share of axes on which two configs differ at all.
+        weights: of each axis's squared distance, and last of the share of axes on which two configs differ at all.
         noise: the variance of a reading, relative to the process's.
-        log_likelihood: of the trials it was fitted to, its variance integrated out by its maximum.
+        log_posterior: of the setting, given the trials it was fitted to; the variance is the likeliest.
     """
 
-    scale: float
-    hamming: float
+    weights: tuple[float, ...]
     noise: float
-    log_likelihood: float
+    log_posterior: float = 0.0
 
 
 class Features:
@@ -51,50 +52,39 @@ class Features:
     An axis that a config does not have lies in the middle. Categorical axes, the family among them, count as 1 where
     they differ. Nothing is kept a config: a space may have a million.
 
-    Args:
-        points: the space.
-        weights: of each axis's squared distance; 1 where none is given.
+    Attributes:
+        count: of the parts of a squared distance, and so of the weights: one an axis, and the share that differs.
     """
 
-    def __init__(self, points: Points, weights: Sequence[float] = ()) -> None:
+    def __init__(self, points: Points) -> None:
         self._points = points
-        weights = weights or [1.0] * len(points.axes)
-        self._coordinates = [
-            _coordinates(axis) * math.sqrt(weight) for axis, weight in zip(points.axes, weights, strict=True)
-        ]
+        self._coordinates = [_coordinates(axis) for axis in points.axes]
+        varying = (points.levels != points.levels[:1]).any(0).sum()
+        self._varying = max(int(varying), 1)
+        self.count = len(points.axes) + 1
 
-    def weighted(self, weights: Sequence[float]) -> Features:
-        """The same space, the squared distance along each axis times its weight."""
-        return Features(self._points, weights)
-
-    def apart(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> Floats:
-        """The squared distance of the positions: [left, right]."""
-        a, b = self._positions(left), self._positions(right)
+    def apart(self, left: NDArray[np.intp], right: NDArray[np.intp], weights: tuple[float, ...]) -> Floats:
+        """The squared distance: [left, right]."""
+        roots = np.sqrt(weights)
+        a, b = (
+            np.concatenate([root * one for root, one in zip(roots, self._positions(configs), strict=False)], axis=1)
+            for configs in (left, right)
+        )
         square = (a * a).sum(1)[:, None] + (b * b).sum(1)[None, :] - 2 * a @ b.T
         apart: Floats = np.maximum(square, 0.0)  # rounding leaves some below
-        return apart
+        return apart + weights[-1] * self._differing(left, right)
 
-    def apart_by_axis(self, configs: NDArray[np.intp]) -> Floats:
-        """What each axis adds to the squared distance of their positions: [axes, configs, configs]."""
+    def parts(self, configs: NDArray[np.intp]) -> Floats:
+        """What a squared distance is made of, before it is weighted: [count, configs, configs]."""
+        by_axis = [((one[:, None] - one[None, :]) ** 2).sum(-1) for one in self._positions(configs)]
+        return np.array([*by_axis, self._differing(configs, configs)])
+
+    def _differing(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> Floats:
+        return self._points.differing(left, right) / self._varying
+
+    def _positions(self, configs: NDArray[np.intp]) -> list[Floats]:
         levels = self._points.levels[configs].T
-        return np.array([_squared(table)[level + 1][:, level + 1] for level, table in self._tables(levels)])
-
-    def differing(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> Floats:
-        """The share of axes on which they differ: [left, right]."""
-        return self._points.differing(left, right) / len(self._coordinates)
-
-    def _positions(self, configs: NDArray[np.intp]) -> Floats:
-        levels = self._points.levels[configs].T
-        return np.concatenate([table[level + 1] for level, table in self._tables(levels)], axis=1)
-
-    def _tables(self, levels: NDArray[np.int16]) -> Iterator[tuple[NDArray[np.int16], Floats]]:
-        return zip(levels, self._coordinates, strict=True)
-
-
-def _squared(table: Floats) -> Floats:
-    steps = table[:, None] - table[None, :]
-    squared: Floats = (steps * steps).sum(-1)
-    return squared
+        return [table[level + 1] for level, table in zip(levels, self._coordinates, strict=True)]
 
 
 def _coordinates(axis: Axis) -> Floats:
@@ -121,7 +111,7 @@ def _twos(value: AxisValue) -> int:
 
 
 class Process:
-    """Matern-5/2 on positions plus a share of differing axes, conditioned on trials. Zero mean, unit prior.
+    """Matern-5/2 on the weighted distance, conditioned on trials. Zero mean, unit prior.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, chapters 2 and 4.
 
@@ -150,61 +140,47 @@ class Process:
 
 
 def kernel(features: Features, left: NDArray[np.intp], right: NDArray[np.intp], hyper: Hyper) -> Floats:
-    apart = features.apart(left, right)
-    if hyper.hamming:
-        apart += hyper.hamming * features.differing(left, right)
-    return _matern(apart, hyper.scale)
-
-
-def _matern(squared: Floats, scale: float) -> Floats:
-    root = np.sqrt(5 * squared) / scale
+    root = np.sqrt(5 * features.apart(left, right, hyper.weights))
     smooth: Floats = (1 + root + root * root / 3) * np.exp(-root)
     return smooth
 
 
-def fitted(features: Features, tried: NDArray[np.intp], values: Floats) -> tuple[Features, list[Hyper]]:
-    """The features, stretched as the trials are likeliest, and each setting on the grid for these, the likeliest first.
+def fitted(features: Features, tried: NDArray[np.intp], values: Floats) -> Hyper:
+    """The setting that is likeliest after the trials: a length scale an axis (Rasmussen and Williams, section 5.1)."""
+    posterior = _Posterior(features, tried, values)
+    places = [posterior.means + np.array([*[start] * features.count, 0.0]) for start in STARTS]
+    best = min(places, key=lambda place: posterior(place)[0])
+    bounds = [*((mean - WIDEST, mean + WIDEST) for mean in posterior.means[:-1]), (math.log(LEAST_NOISE), 0.0)]
+    found = minimize(posterior, best, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
+    *weights, noise = np.exp(found.x).tolist()
+    return Hyper(tuple(weights), noise, -float(found.fun))
 
-    The weights of the axes are the likeliest but for the doubt, found one axis after the other (a length scale an axis:
-    Rasmussen and Williams, section 5.1); the few parameters that all axes share are left to be drawn by likelihood.
+
+class _Posterior:
+    """The negative log posterior of log weights and log noise, less a constant, and its gradient.
+
+    Source: Rasmussen and Williams, equations 2.30 and 5.9, with `values @ inverse @ values / count` for the variance.
     """
-    features = _stretched(features, tried, values, fits(features, tried, values)[0])
-    return features, fits(features, tried, values)
 
+    def __init__(self, features: Features, tried: NDArray[np.intp], values: Floats) -> None:
+        self._values = values
+        self._parts = features.parts(tried).reshape(features.count, -1)
+        axes = features.count - 1
+        priors = np.array([*[WEIGHT] * axes, HAMMING, NOISE])
+        self.means, self._deviations = priors.T
 
-def _stretched(features: Features, tried: NDArray[np.intp], values: Floats, likeliest: Hyper) -> Features:
-    by_axis = features.apart_by_axis(tried)
-    squared = by_axis.sum(0) + likeliest.hamming * features.differing(tried, tried)
-    weights = np.ones(len(by_axis))
-    best = likeliest.log_likelihood
-    for axis in np.flatnonzero(by_axis.any(axis=(1, 2))):
-        for weight in (STRETCH, 1 / STRETCH):
-            changed = np.maximum(squared + (weight - 1) * by_axis[axis], 0.0)
-            likelihood = _log_likelihood(_matern(changed, likeliest.scale), values, likeliest.noise)
-            if likelihood - DOUBT > best:
-                squared, best, weights[axis] = changed, likelihood - DOUBT, weight
-                break
-    return features.weighted(weights.tolist())
-
-
-def fits(features: Features, tried: NDArray[np.intp], values: Floats) -> list[Hyper]:
-    """Every setting on the grid with its likelihood, the likeliest first."""
-    apart, differing = features.apart(tried, tried), features.differing(tried, tried)
-    found = []
-    for scale in SCALES:
-        for weight in HAMMING_WEIGHTS:
-            covariance = _matern(apart + weight * differing, scale)
-            found += [Hyper(scale, weight, noise, _log_likelihood(covariance, values, noise)) for noise in NOISES]
-    return sorted(found, key=lambda hyper: -hyper.log_likelihood)
-
-
-def _log_likelihood(covariance: Floats, values: Floats, noise: float) -> float:
-    """Of the values, less a constant; the variance of the process is the likeliest.
-
-    Source: Rasmussen and Williams, equation 2.30, with `values @ inverse @ values / count` for the variance.
-    """
-    count = len(values)
-    factor = np.linalg.cholesky(covariance + noise * np.eye(count))
-    solved = solve_triangular(factor, values, lower=True)
-    variance = max(float(solved @ solved) / count, 1e-12)
-    return float(-0.5 * count * np.log(variance) - np.log(np.diag(factor)).sum())
+    def __call__(self, place: Floats) -> tuple[float, Floats]:
+        count = len(self._values)
+        weights, noise = np.exp(place[:-1]), math.exp(place[-1])
+        root = np.sqrt(5 * (weights @ self._parts)).reshape(count, count)
+        decay = np.exp(-root)
+        factor = np.linalg.cholesky((1 + root + root * root / 3) * decay + noise * np.eye(count))
+        inverse = cho_solve((factor, True), np.eye(count))
+        solved = inverse @ self._values
+        variance = max(float(self._values @ solved) / count, 1e-12)
+        likelihood = -0.5 * count * math.log(variance) - np.log(np.diag(factor)).sum()
+        by_covariance = 0.5 * (np.outer(solved, solved) / variance - inverse)
+        by_squared = by_covariance * (-5 / 6) * (1 + root) * decay
+        away = (place - self.means) / self._deviations
+        gradient = np.append(weights * (self._parts @ by_squared.ravel()), noise * np.trace(by_covariance))
+        return float(0.5 * away @ away - likelihood), away / self._deviations - gradient
