@@ -13,90 +13,28 @@ stages and the last ones both halves are one multiplication.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.hopper import (
-    fence_async_shared,
-    mbarrier,
-    tma,
-    warpgroup_mma,
-    warpgroup_mma_wait,
-)
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma_wait
 
 from .. import fused
 from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
 from ..device import Device
+from ..epilogue import ACTIVATIONS, steps_of
 from ..family import Call, Family, Launch
 from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis, Constraint
-from . import limits, promotion, tiles, warp_groups
+from . import heights, limits, ring, tiles, warp_groups
 from . import tma as tma_limits
-from .warp_groups import GROUPS, advance, columns_halved, copy_in, no_sum, store_columns
+from .ring import advance, ahead_of, barriers, joined, produce
+from .warp_groups import GROUPS, OPERAND_WORDS, begin_half, columns_halved, no_sum, store_columns
 
 GROUP_ROWS = gl.constexpr(warp_groups.ROWS)
-
-
-@gluon.jit
-def copy_columns_in(b, up, step, column, arrived, ring, stage, TRANSPOSED: gl.constexpr):
-    """Asks TMA for a stage's tile of B and, where there are two products, for that of `up`: half of each for the left
-    half of the multiplied tile, and half of each for the right one."""
-    if up is None:
-        copy_in(b, step, column, arrived, ring.index(stage), TRANSPOSED)
-    else:
-        PIECE: gl.constexpr = ring.shape[1]
-        for half in gl.static_range(2):
-            copy_in(b, step, column + half * PIECE, arrived, ring.index(4 * stage + 2 * half), TRANSPOSED)
-            copy_in(up, step, column + half * PIECE, arrived, ring.index(4 * stage + 2 * half + 1), TRANSPOSED)
-
-
-@gluon.jit
-def produce(
-    a, b, up, a_ring, b_ring, multiplied, full, empty, m, n, k, group_m,
-    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, PRODUCTS: gl.constexpr,
-):  # fmt: skip
-    """Loads the tiles of A, B and `up`, as fast as stages become empty."""
-    STAGES: gl.constexpr = full.shape[0]
-    CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
-    BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
-    MULTIPLIED: gl.constexpr = multiplied.shape[1] if B_TRANSPOSED else multiplied.shape[2]
-    BLOCK_N: gl.constexpr = MULTIPLIED // PRODUCTS
-    BLOCK_K: gl.constexpr = multiplied.shape[2] if B_TRANSPOSED else multiplied.shape[1]
-    BYTES: gl.constexpr = (BLOCK_M + MULTIPLIED) * BLOCK_K * (a.dtype.primitive_bitwidth // 8)
-    tiles_m, tiles_n = gl.cdiv(m, BLOCK_M), gl.cdiv(n, BLOCK_N)
-    stage = 0
-    phase = 0
-    for program in range(gl.program_id(0), tiles_m * tiles_n, gl.num_programs(0)):
-        tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
-        row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
-        for step in range(0, k, BLOCK_K):
-            mbarrier.wait(empty.index(stage), phase ^ 1)
-            arrived = full.index(stage)
-            mbarrier.expect(arrived, BYTES)
-            for part in gl.static_range(CONSUMERS):
-                a_tile = a_ring.index(stage * CONSUMERS + part)
-                copy_in(a, row + part * GROUP_ROWS, step, arrived, a_tile, A_TRANSPOSED)
-            copy_columns_in(b, up, step, column, arrived, b_ring, stage, B_TRANSPOSED)
-            stage, phase = advance(stage, phase, STAGES)
-
-
-@gluon.jit
-def begin_half(
-    a_tile, b_tile, HALF: gl.constexpr, total, use_acc, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr
-):
-    """Begins to multiply a half of the columns of a stage that has arrived."""
-    COLUMNS: gl.constexpr = (b_tile.shape[0] if B_TRANSPOSED else b_tile.shape[1]) // 2
-    columns = b_tile.slice(HALF * COLUMNS, COLUMNS, 0 if B_TRANSPOSED else 1)
-    return warpgroup_mma(
-        a_tile.permute((1, 0)) if A_TRANSPOSED else a_tile,
-        columns.permute((1, 0)) if B_TRANSPOSED else columns,
-        total,
-        use_acc=use_acc,
-        is_async=True,
-    )
 
 
 @gluon.jit
@@ -126,8 +64,7 @@ def consume(
 ):  # fmt: skip
     """Multiplies and stores those 64 rows of each tile that are this consumer's."""
     STAGES: gl.constexpr = full.shape[0]
-    CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
-    BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
+    BLOCK_M: gl.constexpr = a_ring.shape[0] // STAGES * GROUP_ROWS
     MULTIPLIED: gl.constexpr = multiplied.shape[1] if B_TRANSPOSED else multiplied.shape[2]
     BLOCK_N: gl.constexpr = MULTIPLIED // PRODUCTS
     BLOCK_K: gl.constexpr = multiplied.shape[2] if B_TRANSPOSED else multiplied.shape[1]
@@ -141,49 +78,32 @@ def consume(
     right = no_sum(MULTIPLIED // 2, a_ring.dtype)
     for index in gl.static_range(HALVED):
         mbarrier.wait(full.index(index), 0)
-        left = begin_half(
-            a_ring.index(index * CONSUMERS + PART), multiplied.index(index), 0, left, index > 0,
-            A_TRANSPOSED, B_TRANSPOSED,
-        )  # fmt: skip
+        left = begin_half(a_ring, multiplied, index, PART, 0, left, index > 0, A_TRANSPOSED, B_TRANSPOSED)
         left = warpgroup_mma_wait(0, deps=[left])
     for program in range(gl.program_id(0), tiles_m * tiles_n, gl.num_programs(0)):
         for index in gl.static_range(HALVED):
-            right = begin_half(
-                a_ring.index(stage * CONSUMERS + PART), multiplied.index(stage), 1, right, index > 0,
-                A_TRANSPOSED, B_TRANSPOSED,
-            )  # fmt: skip
+            right = begin_half(a_ring, multiplied, stage, PART, 1, right, index > 0, A_TRANSPOSED, B_TRANSPOSED)
             right = warpgroup_mma_wait(0, deps=[right])
             mbarrier.arrive(empty.index(stage))
             stage, phase = advance(stage, phase, STAGES)
         for _step in range(2 * HALVED * BLOCK_K, k, BLOCK_K):
             mbarrier.wait(full.index(stage), phase)
-            left = begin_half(
-                a_ring.index(stage * CONSUMERS + PART), multiplied.index(stage), 0, left, True,
-                A_TRANSPOSED, B_TRANSPOSED,
-            )  # fmt: skip
-            right = begin_half(
-                a_ring.index(stage * CONSUMERS + PART), multiplied.index(stage), 1, right, True,
-                A_TRANSPOSED, B_TRANSPOSED,
-            )  # fmt: skip
+            left = begin_half(a_ring, multiplied, stage, PART, 0, left, True, A_TRANSPOSED, B_TRANSPOSED)
+            right = begin_half(a_ring, multiplied, stage, PART, 1, right, True, A_TRANSPOSED, B_TRANSPOSED)
             left, right = warpgroup_mma_wait(0, deps=[left, right])
             mbarrier.arrive(empty.index(stage))
             stage, phase = advance(stage, phase, STAGES)
         ahead, ahead_phase = stage, phase
         for _index in gl.static_range(HALVED):
             mbarrier.wait(full.index(ahead), ahead_phase)
-            left = begin_half(
-                a_ring.index(ahead * CONSUMERS + PART), multiplied.index(ahead), 0, left, True,
-                A_TRANSPOSED, B_TRANSPOSED,
-            )  # fmt: skip
+            left = begin_half(a_ring, multiplied, ahead, PART, 0, left, True, A_TRANSPOSED, B_TRANSPOSED)
             ahead, ahead_phase = advance(ahead, ahead_phase, STAGES)
             left = warpgroup_mma_wait(0, deps=[left])
         tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
         row, column = tile_m * BLOCK_M + PART * GROUP_ROWS, tile_n * BLOCK_N
         for index in gl.static_range(HALVED):
-            right = begin_half(
-                a_ring.index(ahead_of(stage, index % RUN, STAGES) * CONSUMERS + PART),
-                multiplied.index(ahead_of(stage, index % RUN, STAGES)), 1, right, True, A_TRANSPOSED, B_TRANSPOSED,
-            )  # fmt: skip
+            later = ahead_of(stage, index % RUN, STAGES)
+            right = begin_half(a_ring, multiplied, later, PART, 1, right, True, A_TRANSPOSED, B_TRANSPOSED)
             if index % RUN == RUN - 1:
                 store_part(
                     d, left, own_out, row, column, m, n,
@@ -199,10 +119,7 @@ def consume(
         ahead, ahead_phase = stage, phase
         for index in gl.static_range(HALVED):
             mbarrier.wait(full.index(ahead), ahead_phase, pred=another)
-            left = begin_half(
-                a_ring.index(ahead * CONSUMERS + PART), multiplied.index(ahead), 0, left, index > 0,
-                A_TRANSPOSED, B_TRANSPOSED,
-            )  # fmt: skip
+            left = begin_half(a_ring, multiplied, ahead, PART, 0, left, index > 0, A_TRANSPOSED, B_TRANSPOSED)
             ahead, ahead_phase = advance(ahead, ahead_phase, STAGES)
             if index % RUN == RUN - 1:
                 store_part(
@@ -215,23 +132,6 @@ def consume(
 
 
 @gluon.jit
-def ahead_of(stage, COUNT: gl.constexpr, STAGES: gl.constexpr):
-    """The stage so many after that one."""
-    found = stage + COUNT
-    return gl.where(found >= STAGES, found - STAGES, found)
-
-
-@gluon.jit
-def joined_quarters(ring, up, STAGES: gl.constexpr):
-    """The ring of B as it is multiplied: what `copy_columns_in` asks for is one tile a stage."""
-    if up is None:
-        found = ring
-    else:
-        found = ring._reinterpret(ring.dtype, [STAGES, 4 * ring.shape[1], ring.shape[2]], ring.layout)
-    return found
-
-
-@gluon.jit
 def half_by_half_kernel(
     a, b, d, m, n, k, group_m, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
@@ -240,14 +140,9 @@ def half_by_half_kernel(
     PRODUCTS: gl.constexpr = 1 if up is None else 2
     a_ring = gl.allocate_shared_memory(a.dtype, [STAGES * CONSUMERS] + a.block_shape, a.layout)
     b_ring = gl.allocate_shared_memory(b.dtype, [STAGES * PRODUCTS * PRODUCTS] + b.block_shape, b.layout)
-    multiplied = joined_quarters(b_ring, up, STAGES)
+    multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
     out = gl.allocate_shared_memory(d.dtype, [CONSUMERS] + d.block_shape, d.layout)
-    full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    for stage in gl.static_range(STAGES):
-        mbarrier.init(full.index(stage), count=1)
-        mbarrier.init(empty.index(stage), count=CONSUMERS)
-    fence_async_shared()
+    full, empty = barriers(STAGES, CONSUMERS)
     # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
     gl.warp_specialize([
         (consume, (
@@ -260,9 +155,7 @@ def half_by_half_kernel(
             scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
             1, A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS, HALVED,
         )),
-        (produce, (
-            a, b, up, a_ring, b_ring, multiplied, full, empty, m, n, k, group_m, A_TRANSPOSED, B_TRANSPOSED, PRODUCTS,
-        )),
+        (produce, (a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, A_TRANSPOSED, B_TRANSPOSED)),
     ], [4, 1], [232, 40])  # fmt: skip
 
 
@@ -277,7 +170,6 @@ AXES = (
 PART_COLUMNS = 64  # of D, that are stored at once
 # What the partitions are handed over, through shared memory; read off Triton 3.6 and 3.7.
 HANDED_OVER_BYTES = 152
-OPERAND_WORDS = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "up": 3, "residual": 2}
 
 
 def _blocks(problem: Problem, config: Config) -> warp_groups.Blocks:
@@ -313,7 +205,7 @@ def _parts(problem: Problem, config: Config) -> int:
 
 PARTS = Constraint(
     "parts",
-    "stages that are left over, or columns missing",
+    "stages left over or columns missing",
     lambda problem, device, config: (
         config.number("halved") % _parts(problem, config) if _parts(problem, config) else PART_COLUMNS
     ),
@@ -331,10 +223,18 @@ HALVED = Constraint(
 )
 SIXTEEN_BITS = Constraint(
     "dtype",
-    "(bytes)",
-    lambda problem, device, config: DTYPES[problem.dtype].bytes,
-    lambda problem, device, config: 2,
+    "bytes away from two",
+    lambda problem, device, config: abs(DTYPES[problem.dtype].bytes - 2),
+    lambda problem, device, config: 0,
     "its halves are of 16-bit operands",
+)
+WORTH_HIDING: Final = ("up", "residual", *ACTIVATIONS)
+EPILOGUE = Constraint(
+    "epilogue",
+    "epilogues that are soon done",
+    lambda problem, device, config: int(not set(steps_of(problem.epilogue)) & set(WORTH_HIDING)),
+    lambda problem, device, config: 0,
+    f"what it gains is an epilogue's time: that of {', '.join(WORTH_HIDING)}",
 )
 PAIRED = Constraint(
     "layout",
@@ -358,9 +258,8 @@ def shared_memory(problem: Problem, device: Device, config: Config) -> float:
     """The ring, a buffer for each consumer's stores, two barriers a stage, what partitions are told."""
     stages = config.number("num_stages")
     out = config.number("block_m") * PART_COLUMNS * DTYPES[problem.out_dtype].bytes
-    barriers = limits.cdiv(8 * stages, 16) * 16 + 8 * stages
-    told = HANDED_OVER_BYTES + 16 * (sum(OPERAND_WORDS.get(name, 0) for name in problem.epilogue_operands) // 2)
-    return stages * limits.operand_bytes(problem, config) + out + barriers + told
+    told = HANDED_OVER_BYTES + warp_groups.told_bytes(problem, OPERAND_WORDS)
+    return stages * limits.operand_bytes(problem, config) + out + warp_groups.barrier_bytes(stages) + told
 
 
 FAMILY = Family(
@@ -373,20 +272,19 @@ FAMILY = Family(
         limits.EXTENT,
         tma_limits.ALIGNED,
         SIXTEEN_BITS,
+        EPILOGUE,
         PAIRED,
-        limits.fitting("block_m", "m", 128),
+        HALVED,
+        heights.HEIGHT,
         limits.fitting("block_n", "n", 128),
         limits.grouping(GROUPS),
         PARTS,
-        HALVED,
         limits.shared_memory(shared_memory),
     ),
     defaults=defaults,
     binary=binary,
     refuses=lambda call, config: tma_limits.refuses(call, config) or fused.refuses(call),
     bind=bind,
-    sources=tuple(
-        Path(file) for file in (__file__, warp_groups.__file__, promotion.__file__, tiles.__file__, fused.__file__)
-    ),
+    sources=tuple(Path(file) for file in (__file__, *ring.SOURCES)),
     deterministic=lambda problem, config: True,
 )
