@@ -111,7 +111,7 @@ def key(family: Family, device: Device, draw: Draw) -> object:
 def kinds(family: Family, device: Device, *, seed: int, count: int, shapes: Sequence[str]) -> list[Draw]:
     """Draws of which each stands for all that run its machine code: half of them as vectors and TMA want it."""
     chance, found = random.Random(f"{seed}:{family.name}"), dict[object, Draw]()
-    for attempt in range(40 * count):
+    for attempt in range(160 * count):
         whole = attempt % 2 == 0
         dtype, layout, out_dtype = chance.choice(list(DTYPES)), chance.choice(LAYOUTS), chance.choice(("", *OUT_DTYPES))
         forms = _forms(chance, whole)

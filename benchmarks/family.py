@@ -2,6 +2,7 @@
 
     python -P benchmarks/family.py warp_specialized --out family.json
     python -P benchmarks/family.py warp_specialized --shapes 8192x8192x8192 --regimes sustained --out family.json
+    python -P benchmarks/family.py half_by_half --epilogue bias+gelu --out family.json
 
 First some configs of the family compute problems of every layout and 16-bit dtype, whole and ragged. Then, for each
 shape, configs are evaluated one after another, and the fastest few race the library in each regime. All of it runs in a
@@ -13,22 +14,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import random
-import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tilewright.benchmarks import ends
 from tilewright.kernels import families
 from tilewright.kernels.config import Config
 from tilewright.kernels.problem import LAYOUTS, Problem
 from tilewright.tuner.evaluate import Meter, MeterOptions, RaceLimit, open_meter
-from tilewright.tuner.referee import lane_ratio
-from tilewright.tuner.trial import Outcome, Race, Trial
+from tilewright.tuner.trial import Outcome
 
 SHAPES: Final = (
     "8192x8192x8192", "4096x4096x4096", "4096x6144x4096", "4096x28672x4096", "4096x4096x14336", "2048x8192x8192",
@@ -55,6 +55,11 @@ RACED: Final[dict[str, tuple[dict[str, int], ...]]] = {
         )
         for group in (4, 8, 12)
     ),
+    "half_by_half": tuple(
+        {"block_m": 128, "block_n": n, "block_k": 64, "group_m": group, "num_stages": stages, "halved": halved}
+        for n, stages, halved in ((256, 4, 4), (256, 4, 2), (128, 6, 4))
+        for group in (4, 8, 12)
+    ),
 }  # fmt: skip
 RIVALS: Final = ("descriptor",)  # whose defaults race too
 LOST: Final = (Outcome.TIMED_OUT, Outcome.CRASHED)
@@ -62,24 +67,10 @@ LOST_AT_MOST: Final = 4  # of the configs, and the family is given up: each cost
 
 
 @dataclass(slots=True)
-class Found:
-    """What was found so far, as it is written.
+class Found(ends.Found):
+    """`checks` are trials of the first part."""
 
-    Attributes:
-        wrong: what did not compute the right thing, or not at all.
-        checks: trials of the first part. races: one a shape and regime.
-    """
-
-    family: str
-    device: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
     checks: list[dict[str, Any]] = field(default_factory=list)
-    evaluated: list[dict[str, Any]] = field(default_factory=list)
-    races: list[dict[str, Any]] = field(default_factory=list)
-
-    def write(self, path: Path) -> None:
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
     @property
     def hopeless(self) -> bool:
@@ -93,13 +84,14 @@ def main() -> None:
     parser.add_argument("--shapes", nargs="*", default=SHAPES)
     parser.add_argument("--layout", choices=LAYOUTS, default="nt", help="of what is raced")
     parser.add_argument("--dtype", default="bf16", help="of what is raced")
+    parser.add_argument("--epilogue", default="", help="of what is checked and raced")
     parser.add_argument("--regimes", nargs="*", default=("burst", "sustained"))
     parser.add_argument("--finalists", type=int, default=3, help="of the family, in each race")
     parser.add_argument("--checks", type=int, default=64, help="how many configs and problems are checked")
     parser.add_argument("--seconds", type=float, default=520.0, help="nothing new is begun after so many")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    found = Found(asked.family)
+    found = Found(" ".join(["python -P benchmarks/family.py", *sys.argv[1:]]))
     try:
         run(found, asked, time.monotonic() + asked.seconds)
     finally:
@@ -109,7 +101,7 @@ def main() -> None:
 
 def run(found: Found, asked: argparse.Namespace, until: float) -> None:
     """One meter at a time: another one's process would be a stranger on the device."""
-    problems = [Problem.parse(shape, asked.dtype, asked.layout) for shape in asked.shapes]
+    problems = [Problem.parse(shape, asked.dtype, asked.layout, epilogue=asked.epilogue) for shape in asked.shapes]
     finalists: dict[Problem, tuple[Config, ...]] = {}
 
     def over() -> bool:
@@ -117,13 +109,14 @@ def run(found: Found, asked: argparse.Namespace, until: float) -> None:
         return found.hopeless or time.monotonic() > until
 
     with opened(asked, "interleaved") as meter:
-        start(found, meter)
-        for problem, config in itertools.islice(draw(asked.family, meter), asked.checks):
+        found.start(meter, asked.family)
+        print(f"{found.device}, triton {found.environment['triton']}")
+        for problem, config in itertools.islice(draw(asked, meter), asked.checks):
             check(found, meter, problem, config)
             if over():
                 return
         for problem in problems:
-            finalists[problem] = best(found, meter, problem, asked.finalists)
+            finalists[problem] = best(found, meter, problem, asked)
             if over():
                 return
     for regime in asked.regimes:
@@ -138,49 +131,34 @@ def opened(asked: argparse.Namespace, regime: str) -> closing[Meter]:
     return closing(open_meter(asked.device, MeterOptions(families=(asked.family, *RIVALS), regime=regime)))
 
 
-def start(found: Found, meter: Meter) -> None:
-    found.device = meter.device.name
-    found.environment = asdict(meter.environment(Config.of(found.family)))
-    print(f"{found.device}, triton {found.environment['triton']}")
-
-
-def draw(family: str, meter: Meter) -> Iterator[tuple[Problem, Config]]:
-    """Problems that the family has a space for, in turn, and a point of it each."""
-    chance = random.Random(family)
+def draw(asked: argparse.Namespace, meter: Meter) -> Iterator[tuple[Problem, Config]]:
+    """Problems that the family has a space for, in turn, and a point of it each; none where it has none for any."""
+    chance, found = random.Random(asked.family), True
     forms = list(itertools.product(CHECKED, LAYOUTS, ("bf16", "fp16"), ("", "fp32")))
     chance.shuffle(forms)
-    for (m, n, k), layout, dtype, out_dtype in itertools.cycle(forms):
-        problem = Problem(m, n, k, dtype, layout, out_dtype)
-        space = list(families.space(problem, meter.device, (family,)))
-        if space:
-            yield problem, chance.choice(space)
+    while found:
+        found = False
+        for (m, n, k), layout, dtype, out_dtype in forms:
+            problem = Problem(m, n, k, dtype, layout, out_dtype, asked.epilogue)
+            if space := list(families.space(problem, meter.device, (asked.family,))):
+                found = True
+                yield problem, chance.choice(space)
 
 
 def check(found: Found, meter: Meter, problem: Problem, config: Config) -> None:
     meter.submit(problem, config)
-    for trial in collected(meter):
-        found.checks.append(told(found, trial))
+    for trial in ends.collected(meter):
+        found.checks.append(found.told(trial))
 
 
-def best(found: Found, meter: Meter, problem: Problem, count: int) -> tuple[Config, ...]:
+def best(found: Found, meter: Meter, problem: Problem, asked: argparse.Namespace) -> tuple[Config, ...]:
     """The fastest of the family's configs, and a rival's default."""
-    space = families.space(problem, meter.device, (found.family,))
-    listed = [Config.of(found.family, axes) for axes in RACED.get(found.family, ())]
-    defaults = families.family(found.family).defaults(problem, meter.device)
-    candidates = [config for config in dict.fromkeys((*defaults, *listed)) if config in space]
-    for config in candidates:
-        meter.submit(problem, config)
-    trials = list(collected(meter))
-    found.evaluated += [told(found, trial) for trial in trials]
-    measured = [trial for trial in trials if trial.outcome is Outcome.MEASURED]
+    listed = [Config.of(asked.family, axes) for axes in RACED.get(asked.family, ())]
+    candidates = ends.valid((asked.family,), problem, meter, listed)
+    measured = ends.measured(found.evaluate(meter, problem, candidates))
     measured.sort(key=lambda trial: trial.median_us or 0.0)
-    rivals = [
-        config
-        for name in RIVALS
-        for config in families.family(name).defaults(problem, meter.device)[:1]
-        if config in families.space(problem, meter.device, (name,))
-    ]
-    return (*(trial.config for trial in measured[:count]), *rivals)
+    rivals = [config for name in RIVALS for config in ends.valid((name,), problem, meter, ())[:1]]
+    return (*(trial.config for trial in measured[: asked.finalists]), *rivals)
 
 
 def race(found: Found, meter: Meter, problem: Problem, configs: tuple[Config, ...]) -> None:
@@ -188,7 +166,7 @@ def race(found: Found, meter: Meter, problem: Problem, configs: tuple[Config, ..
     if raced is None:
         found.wrong.append(f"{problem}: no race, {meter.protocol}")
         return
-    lanes = sorted(standings(raced), key=lambda lane: float(lane["ratio"]), reverse=True)
+    lanes = sorted(ends.standings(raced), key=lambda lane: float(lane["ratio"]), reverse=True)
     found.races.append({"problem": problem.key, "protocol": raced.protocol, "lanes": lanes, "notes": raced.notes})
     for lane in lanes:
         print(
@@ -196,42 +174,6 @@ def race(found: Found, meter: Meter, problem: Problem, configs: tuple[Config, ..
             f" {lane['median_us']:8.1f} us {lane['tflops']:6.1f} TFLOP/s {lane['config']}",
             flush=True,
         )
-
-
-def standings(raced: Race) -> Iterator[dict[str, Any]]:
-    for lane in raced.lanes:
-        ratio, median_us = lane_ratio(raced, lane), statistics.median(lane.times_us)
-        yield {
-            "config": str(lane.config),
-            "ratio": ratio.median if ratio else 0.0,
-            "low": ratio.low if ratio else 0.0,
-            "high": ratio.high if ratio else 0.0,
-            "median_us": median_us,
-            "tflops": raced.problem.flops / median_us / 1e6,
-            "times_us": lane.times_us,
-        }
-
-
-def collected(meter: Meter) -> Iterator[Trial]:
-    while trials := meter.collect():
-        yield from trials
-
-
-def told(found: Found, trial: Trial) -> dict[str, Any]:
-    """A trial as it is written; one that failed is printed."""
-    if trial.outcome is not Outcome.MEASURED:
-        found.wrong.append(f"{trial.problem} {trial.config}: {trial.outcome} {trial.reason}")
-        print(found.wrong[-1], flush=True)
-    return {
-        "problem": trial.problem.key,
-        "config": str(trial.config),
-        "outcome": trial.outcome.value,
-        "reason": trial.reason,
-        "errors": [one.error for one in trial.checks],
-        "median_us": trial.median_us,
-        "speed": trial.measurement.speed if trial.measurement else None,
-        "resources": asdict(trial.resources) if trial.resources else None,
-    }
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, Final
 
-from tilewright.benchmarks.family import standings
+from tilewright.benchmarks.ends import standings
 from tilewright.cli.tune import Duration
 from tilewright.kernels.config import Config
 from tilewright.kernels.models import MODELS, layers_of

@@ -14,23 +14,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from tilewright.kernels import families
+from tilewright.benchmarks import ends
 from tilewright.kernels.config import Config
 from tilewright.kernels.problem import DTYPES, Problem
 from tilewright.tuner.evaluate import Meter, MeterOptions, RaceLimit, open_meter
-from tilewright.tuner.referee import lane_ratio
-from tilewright.tuner.trial import Outcome, Trial
 
 ROWS: Final = (1, 16, 64, 128, 512, 2048, 4096, 8192)
 LAYERS: Final = ("6144x4096", "28672x4096", "4096x14336")  # n x k, of Llama 3.1 8B
@@ -52,23 +48,8 @@ GROUPS: Final = (1, 4, 8, 12)
 
 
 @dataclass(slots=True)
-class Found:
-    """What was found so far, as it is written.
-
-    Attributes:
-        races: one a problem; `ratio` is the library's time over that of the fastest of ours, by rounds.
-        geometric_means: of those ratios, by dtype, scales and whether there are few rows.
-        wrong: evaluations that failed, and why.
-    """
-
-    command: str
-    regime: str
-    device: str = ""
-    environment: dict[str, Any] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-    evaluated: list[dict[str, Any]] = field(default_factory=list)
-    races: list[dict[str, Any]] = field(default_factory=list)
-    geometric_means: dict[str, float] = field(default_factory=dict)
+class Found(ends.Found):
+    """A race's `ratio` is the library's time over that of the fastest of ours, by rounds."""
 
     def write(self, path: Path) -> None:
         ratios: dict[str, list[float]] = {}
@@ -76,7 +57,7 @@ class Found:
             few = f"m <= {FEW_ROWS}" if one["m"] <= FEW_ROWS else f"m > {FEW_ROWS}"
             ratios.setdefault(f"{one['dtype']} {one['epilogue']} {few}", []).append(one["ratio"])
         self.geometric_means = {name: statistics.geometric_mean(each) for name, each in ratios.items()}
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        ends.Found.write(self, path)
 
 
 def main() -> None:
@@ -93,11 +74,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=520.0, help="no problem is begun after so many")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    found = Found(" ".join(["python -P benchmarks/one_byte.py", *sys.argv[1:]]), asked.regime)
+    found = Found(" ".join(["python -P benchmarks/one_byte.py", *sys.argv[1:]]))
     until = time.monotonic() + asked.seconds
     with closing(open_meter("gpu", MeterOptions(families=OURS, regime=asked.regime))) as meter:
-        found.device = meter.device.name
-        found.environment = asdict(meter.environment(Config.of("warp_specialized")))
+        found.start(meter, "warp_specialized")
         # Of one set of scales all m and layers follow each other: their kernels are compiled once.
         for dtype, scales, m, layer in itertools.product(asked.dtypes, asked.scales, asked.m, asked.layers):
             if time.monotonic() > until:
@@ -108,27 +88,14 @@ def main() -> None:
 
 
 def one_problem(found: Found, meter: Meter, problem: Problem, asked: argparse.Namespace) -> None:
-    for config in candidates(problem, meter):
-        meter.submit(problem, config)
-    trials = list(collected(meter))
-    found.evaluated += [told(trial) for trial in trials]
-    measured = [trial for trial in trials if trial.outcome is Outcome.MEASURED]
-    found.wrong += [f"{one.problem} {one.config}: {one.outcome} {one.reason}" for one in trials if one not in measured]
+    measured = ends.measured(found.evaluate(meter, problem, candidates(problem, meter)))
     measured.sort(key=lambda trial: trial.median_us or math.inf)
     racers = tuple(trial.config for trial in measured[: asked.finalists])
     raced = meter.race(problem, racers, RaceLimit(rounds=60, seconds=asked.race_seconds))
     if raced is None or len(raced.lanes) < 2:
         print(f"{problem}: no race of {len(racers)}", flush=True)
         return
-    lanes: list[dict[str, Any]] = []
-    for lane in raced.lanes:
-        ratio = lane_ratio(raced, lane)
-        own = {"low": ratio.low, "ratio": ratio.median, "high": ratio.high} if ratio else {}
-        library = lane.config == raced.reference
-        median_us = statistics.median(lane.times_us)
-        lanes.append(
-            {"config": str(lane.config), "library": library, "median_us": median_us, **own, "times_us": lane.times_us}
-        )
+    lanes = ends.standings(raced)
     best = max((lane for lane in lanes if not lane["library"]), key=lambda lane: float(lane["ratio"]))
     found.races.append(
         {"problem": problem.key, "m": problem.m, "dtype": problem.dtype, "epilogue": problem.epilogue}
@@ -156,25 +123,7 @@ def candidates(problem: Problem, meter: Meter) -> list[Config]:
         for family, m, n, stages, slices in TILES
         for group in GROUPS
     ]
-    listed += [config for name in OURS for config in families.family(name).defaults(problem, meter.device)]
-    space = families.space(problem, meter.device, OURS)
-    return [config for config in dict.fromkeys(listed) if config in space]
-
-
-def collected(meter: Meter) -> Iterator[Trial]:
-    while trials := meter.collect():
-        yield from trials
-
-
-def told(trial: Trial) -> dict[str, Any]:
-    return {
-        "problem": trial.problem.key,
-        "config": str(trial.config),
-        "outcome": str(trial.outcome),
-        "median_us": trial.median_us,
-        "errors": [check.error for check in trial.checks],
-        "reason": trial.reason,
-    }
+    return ends.valid(OURS, problem, meter, listed)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,26 @@ from __future__ import annotations
 from functools import cache
 from typing import Final
 
+import triton
+import triton.language as tl
+
 from ..config import Config
 from ..device import Device
 from ..problem import Problem
+from ..space import Constraint
+from . import tiles
 from .limits import cdiv, tile_columns
 
 PART: Final = 64  # rows that are multiplied at once
+PART_ROWS = tl.constexpr(PART)
 CUT_AT_MOST: Final = 512  # tall rows of tiles given up for short ones: three rounds of one column of tiles
+HEIGHT = Constraint(
+    "rows",
+    "rows before the last consumer's",
+    lambda problem, device, config: config.number("block_m") - PART,
+    lambda problem, device, config: problem.m - 1,
+    "in no tile would the last consumer have rows to multiply",
+)
 
 
 def tall_rows(problem: Problem, device: Device, config: Config) -> int:
@@ -53,3 +66,24 @@ def busiest(m: int, tiles_n: int, block_m: int, programs: int, tall: int) -> int
 
 def short_rows(m: int, block_m: int, tall: int) -> int:
     return cdiv(max(0, m - tall * block_m), block_m - PART)
+
+
+@triton.jit
+def count_tiles(m, n, tall, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """How many tiles there are, when the first `tall` rows of tiles are tall and the others short."""
+    short = tl.cdiv(tl.maximum(m - tall * BLOCK_M, 0), BLOCK_M - PART_ROWS)
+    return (tall + short) * tl.cdiv(n, BLOCK_N)
+
+
+@triton.jit
+def place(tile, m, n, tall, group_m, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
+    """The first row and column of a tile. The tall ones come first; both kinds are walked in groups."""
+    tiles_n = tl.cdiv(n, BLOCK_N)
+    if tile < tall * tiles_n:
+        tile_m, tile_n = tiles.grouped(tile, tall, tiles_n, group_m)
+        row = tile_m * BLOCK_M
+    else:
+        short = tl.cdiv(m - tall * BLOCK_M, BLOCK_M - PART_ROWS)
+        tile_m, tile_n = tiles.grouped(tile - tall * tiles_n, short, tiles_n, group_m)
+        row = tall * BLOCK_M + tile_m * (BLOCK_M - PART_ROWS)
+    return row, tile_n * BLOCK_N

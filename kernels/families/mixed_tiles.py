@@ -16,7 +16,7 @@ from pathlib import Path
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma_wait
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma_wait
 
 from .. import fused
 from ..access import Accesses
@@ -26,33 +26,14 @@ from ..device import Device
 from ..family import Call, Family, Launch
 from ..launch import bound
 from ..problem import DTYPES, Problem
-from ..space import Axis, Constraint
-from . import heights, limits, tiles, warp_groups
+from ..space import Axis
+from . import heights, limits, ring, warp_groups
 from . import tma as tma_limits
-from .warp_groups import GROUPS, ROWS, advance, begin_multiply, copy_b_in, copy_in, joined, no_sum, store_product
+from .heights import count_tiles, place
+from .ring import advance, barriers, copy_b_in, copy_in, joined
+from .warp_groups import GROUPS, ROWS, begin_multiply, no_sum, store_product
 
 GROUP_ROWS = gl.constexpr(ROWS)
-
-
-@gluon.jit
-def count_tiles(m, n, tall, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr):
-    """How many tiles there are, when the first `tall` rows of tiles are tall and the others short."""
-    short = gl.cdiv(gl.maximum(m - tall * BLOCK_M, 0), BLOCK_M - GROUP_ROWS)
-    return (tall + short) * gl.cdiv(n, BLOCK_N)
-
-
-@gluon.jit
-def place(tile, m, n, tall, group_m, BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr):
-    """The first row and column of a tile. The tall ones come first; both kinds are walked in groups."""
-    tiles_n = gl.cdiv(n, BLOCK_N)
-    if tile < tall * tiles_n:
-        tile_m, tile_n = tiles.grouped(tile, tall, tiles_n, group_m)
-        row = tile_m * BLOCK_M
-    else:
-        short = gl.cdiv(m - tall * BLOCK_M, BLOCK_M - GROUP_ROWS)
-        tile_m, tile_n = tiles.grouped(tile - tall * tiles_n, short, tiles_n, group_m)
-        row = tall * BLOCK_M + tile_m * (BLOCK_M - GROUP_ROWS)
-    return row, tile_n * BLOCK_N
 
 
 @gluon.jit
@@ -75,7 +56,7 @@ def load(
         mbarrier.expect(arrived, B_BYTES + (CONSUMERS - 1) * PART_BYTES)
     for part in gl.static_range(CONSUMERS - 1):
         copy_in(a, row + part * GROUP_ROWS, step, arrived, a_ring.index(stage * CONSUMERS + part), A_TRANSPOSED)
-    copy_b_in(b, up, step, column, arrived, b_ring, stage, B_TRANSPOSED)
+    copy_b_in(b, up, step, column, arrived, b_ring, stage, full.shape[0], B_TRANSPOSED)
 
 
 @gluon.jit
@@ -201,12 +182,7 @@ def mixed_tiles_kernel(
     b_ring = gl.allocate_shared_memory(b.dtype, [STAGES * PRODUCTS] + b.block_shape, b.layout)
     multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
     out = gl.allocate_shared_memory(d.dtype, [CONSUMERS] + d.block_shape, d.layout)
-    full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    for stage in gl.static_range(STAGES):
-        mbarrier.init(full.index(stage), count=1)
-        mbarrier.init(empty.index(stage), count=CONSUMERS)
-    fence_async_shared()
+    full, empty = barriers(STAGES, CONSUMERS)
     # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
     if CONSUMERS == 2:
         gl.warp_specialize([
@@ -267,24 +243,6 @@ def bind(call: Call, config: Config) -> Launch:
     return bound(built, device.capability, grid, arguments)
 
 
-HEIGHT = Constraint(
-    "rows",
-    "rows before the last consumer's",
-    lambda problem, device, config: config.number("block_m") - ROWS,
-    lambda problem, device, config: problem.m - 1,
-    "in no tile would the last consumer have rows to multiply",
-)
-
-
-UNPROMOTED = Constraint(
-    "promotion",
-    "sums to promote",
-    lambda problem, device, config: int(DTYPES[problem.dtype].precision == "promoted"),
-    lambda problem, device, config: 0,
-    "without a warp that loads, no registers are left for a sum beside the total",
-)
-
-
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that was ahead of cuBLAS on large bf16 shapes on an H200 (2026-11), and one of two consumers."""
     wide = DTYPES[problem.out_dtype].bytes == 4
@@ -314,10 +272,10 @@ FAMILY = Family(
         limits.EXTENT,
         tma_limits.ALIGNED,
         warp_groups.OPERANDS,
-        UNPROMOTED,
+        warp_groups.UNPROMOTED,
         warp_groups.PANEL,
         limits.fitting("block_n", "n", 128),
-        HEIGHT,
+        heights.HEIGHT,
         limits.grouping(GROUPS),
         warp_groups.SLICES,
         warp_groups.shared_memory(HANDED_OVER_BYTES, OPERAND_WORDS),
@@ -326,8 +284,6 @@ FAMILY = Family(
     binary=binary,
     refuses=lambda call, config: tma_limits.refuses(call, config) or fused.refuses(call),
     bind=bind,
-    sources=tuple(
-        Path(file) for file in (__file__, heights.__file__, warp_groups.__file__, tiles.__file__, fused.__file__)
-    ),
+    sources=tuple(Path(file) for file in (__file__, heights.__file__, *ring.SOURCES)),
     deterministic=lambda problem, config: True,
 )

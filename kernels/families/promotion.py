@@ -10,7 +10,8 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, warpgroup_mma, warpgroup_mma_wait
 
-from .warp_groups import ROWS, advance
+from .ring import advance
+from .warp_groups import ROWS
 
 GROUP_ROWS = gl.constexpr(ROWS)
 WIDEST = gl.constexpr(128)  # columns summed at once: their sums and the totals of 256 fill the registers

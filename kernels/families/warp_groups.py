@@ -39,22 +39,6 @@ def no_sum(COLUMNS: gl.constexpr, OPERAND: gl.constexpr):
 
 
 @gluon.jit
-def advance(stage, phase, STAGES: gl.constexpr):
-    """The next stage of the ring; the phase flips when it has come round."""
-    last = stage == STAGES - 1
-    return gl.where(last, 0, stage + 1), gl.where(last, phase ^ 1, phase)
-
-
-@gluon.jit
-def copy_in(matrix, row, column, arrived, buffer, TRANSPOSED: gl.constexpr):
-    """Asks TMA for the tile at (row, column) of A or of B, however it is stored; `arrived` counts its bytes."""
-    if TRANSPOSED:
-        tma.async_copy_global_to_shared(matrix, [column, row], arrived, buffer)
-    else:
-        tma.async_copy_global_to_shared(matrix, [row, column], arrived, buffer)
-
-
-@gluon.jit
 def begin_multiply(
     a_tile, b_tile, arrived, phase, total, use_acc, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr
 ):
@@ -70,37 +54,29 @@ def begin_multiply(
 
 
 @gluon.jit
+def begin_half(
+    a_ring, multiplied, stage, PART: gl.constexpr, HALF: gl.constexpr, total, use_acc,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
+):  # fmt: skip
+    """Begins to multiply a half of the columns of a stage that has arrived."""
+    a_tile = a_ring.index(stage * (a_ring.shape[0] // multiplied.shape[0]) + PART)
+    COLUMNS: gl.constexpr = (multiplied.shape[1] if B_TRANSPOSED else multiplied.shape[2]) // 2
+    columns = multiplied.index(stage).slice(HALF * COLUMNS, COLUMNS, 0 if B_TRANSPOSED else 1)
+    return warpgroup_mma(
+        a_tile.permute((1, 0)) if A_TRANSPOSED else a_tile,
+        columns.permute((1, 0)) if B_TRANSPOSED else columns,
+        total,
+        use_acc=use_acc,
+        is_async=True,
+    )
+
+
+@gluon.jit
 def columns_halved(tile):
     """The left and the right half of a tile that a warp group has multiplied; nothing moves."""
     left, right = tile.reshape([tile.shape[0], 2, tile.shape[1] // 2]).permute(0, 2, 1).split()
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, tile.shape[1] // 2, 16])
     return gl.convert_layout(left, layout, assert_trivial=True), gl.convert_layout(right, layout, assert_trivial=True)
-
-
-@gluon.jit
-def joined(ring, up, STAGES: gl.constexpr, B_TRANSPOSED: gl.constexpr):
-    """The ring of B as it is multiplied: where there are two products, the tiles of B and `up` in a stage are one.
-
-    A tile in shared memory is panels, as wide as the swizzling pattern: two that are one panel high lie as one does
-    that is twice as high, and two of more panels beside each other as one that is twice as wide.
-    """
-    if up is None:
-        found = ring
-    elif B_TRANSPOSED:
-        found = ring._reinterpret(ring.dtype, [STAGES, 2 * ring.shape[1], ring.shape[2]], ring.layout)
-    else:
-        found = ring._reinterpret(ring.dtype, [STAGES, ring.shape[1], 2 * ring.shape[2]], ring.layout)
-    return found
-
-
-@gluon.jit
-def copy_b_in(b, up, step, column, arrived, ring, stage, TRANSPOSED: gl.constexpr):
-    """Asks TMA for a stage's tile of B and, where there are two products, for that of `up`."""
-    if up is None:
-        copy_in(b, step, column, arrived, ring.index(stage), TRANSPOSED)
-    else:
-        copy_in(b, step, column, arrived, ring.index(2 * stage), TRANSPOSED)
-        copy_in(up, step, column, arrived, ring.index(2 * stage + 1), TRANSPOSED)
 
 
 @gluon.jit
@@ -155,6 +131,9 @@ def store_product(
     )  # fmt: skip
 
 
+Blocks = tuple[list[int], list[int], list[int]]
+
+
 def consumers(config: Config) -> int:
     return config.number("block_m") // ROWS
 
@@ -165,12 +144,13 @@ def _layout(inner: int, dtype: str) -> gl.NVMMASharedLayout:
     return gl.NVMMASharedLayout(min(SWIZZLE_BYTES, inner * size), 8 * size, 2)
 
 
-def _blocks(problem: Problem, config: Config) -> tuple[list[int], list[int], list[int]]:
+def tile_blocks(problem: Problem, config: Config) -> Blocks:
     """What one request to TMA moves of A, B (and `up`) and D, as they lie in memory, outer extent first."""
     block_n, block_k = limits.tile_columns(problem, config), config.number("block_k")
+    slices = config.number("store_slices") if "store_slices" in config else 1
     a = [block_k, ROWS] if problem.a_transposed else [ROWS, block_k]
     b = [block_n, block_k] if problem.b_transposed else [block_k, block_n]
-    return a, b, [ROWS, block_n // config.number("store_slices")]
+    return a, b, [ROWS, block_n // slices]
 
 
 def _dtypes(problem: Problem) -> tuple[str, str, str]:
@@ -185,11 +165,12 @@ def built(
     *,
     integers: tuple[str, ...],
     others: Mapping[str, Any] | None = None,
+    blocks: Blocks | None = None,
 ) -> Binary:
     """A kernel of the descriptors of A, B, D and `up`, of `integers` and an epilogue, with `others` compiled in beside
     what all of them have. It starts as one warp group."""
     types: dict[str, str] = {}
-    for name, dtype, block in zip("abd", _dtypes(problem), _blocks(problem, config), strict=True):
+    for name, dtype, block in zip("abd", _dtypes(problem), blocks or tile_blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
         types[name] = f"tensordesc<{element}{block},{_layout(block[1], dtype)!r}>"
     types.update(dict.fromkeys(integers, "i32"))
@@ -208,9 +189,9 @@ def built(
     return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, extra.divisible, started)
 
 
-def arguments(call: Call, config: Config, *integers: int) -> list[Any]:
+def arguments(call: Call, config: Config, *integers: int, blocks: Blocks | None = None) -> list[Any]:
     """The run-time arguments of a kernel as `built` has it."""
-    problem, blocks = call.problem, _blocks(call.problem, config)
+    problem, blocks = call.problem, blocks or tile_blocks(call.problem, config)
     form = zip(tma_limits.in_memory(call), (*_dtypes(problem), problem.dtype), (*blocks, blocks[1]), strict=False)
     described = [
         TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block, _layout(block[1], dtype))
@@ -231,13 +212,24 @@ def shared_memory(handed_over: Mapping[int, int], words: Mapping[str, int]) -> C
     def amount(problem: Problem, device: Device, config: Config) -> float:
         stages = config.number("num_stages")
         out = limits.result_bytes(problem, config) // config.number("store_slices")
-        full, empty = limits.cdiv(8 * stages, 16) * 16, 8 * stages
-        told = handed_over[consumers(config)]
-        if consumers(config) > 1:
-            told += 16 * (sum(words.get(name, 0) for name in problem.epilogue_operands) // 2)
-        return stages * limits.operand_bytes(problem, config) + out + full + empty + told
+        told = handed_over[consumers(config)] + (told_bytes(problem, words) if consumers(config) > 1 else 0)
+        return stages * limits.operand_bytes(problem, config) + out + barrier_bytes(stages) + told
 
     return limits.shared_memory(amount)
+
+
+# Of 8 bytes, that an operand of the epilogue adds to what the partitions are told.
+OPERAND_WORDS: Final = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "up": 3, "residual": 2}
+
+
+def told_bytes(problem: Problem, words: Mapping[str, int]) -> int:
+    """What an epilogue's operands add to what the partitions are told; one word has room."""
+    return 16 * (sum(words.get(name, 0) for name in problem.epilogue_operands) // 2)
+
+
+def barrier_bytes(stages: int) -> int:
+    """Of `full` and `empty`."""
+    return limits.cdiv(8 * stages, 16) * 16 + 8 * stages
 
 
 HOPPER = Constraint(
@@ -276,6 +268,13 @@ PANEL = Constraint(
     ),
     lambda problem, device, config: SWIZZLE_BYTES,
     "tiles of two matrices are one tile in shared memory only where both are one panel of rows",
+)
+UNPROMOTED = Constraint(
+    "promotion",
+    "sums to promote",
+    lambda problem, device, config: int(DTYPES[problem.dtype].precision == "promoted"),
+    lambda problem, device, config: 0,
+    "without a warp that loads, no registers are left for a sum beside the total",
 )
 
 

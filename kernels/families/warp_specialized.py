@@ -15,7 +15,7 @@ from pathlib import Path
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, tma, warpgroup_mma_wait
+from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma_wait
 
 from .. import fused
 from ..access import Accesses
@@ -26,41 +26,13 @@ from ..family import Call, Family, Launch
 from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis
-from . import limits, promotion, tiles, warp_groups
+from . import limits, promotion, ring, tiles, warp_groups
 from . import tma as tma_limits
 from .promotion import sum_promoted
-from .warp_groups import GROUPS, advance, begin_multiply, copy_b_in, copy_in, joined, no_sum, store_product
+from .ring import advance, barriers, joined, produce
+from .warp_groups import GROUPS, OPERAND_WORDS, begin_multiply, no_sum, store_product
 
 GROUP_ROWS = gl.constexpr(warp_groups.ROWS)
-
-
-@gluon.jit
-def produce(
-    a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr
-):
-    """Loads the tiles of A, B and `up`, as fast as stages become empty."""
-    STAGES: gl.constexpr = full.shape[0]
-    CONSUMERS: gl.constexpr = a_ring.shape[0] // STAGES
-    BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
-    BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
-    BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    MULTIPLIED: gl.constexpr = BLOCK_N * (b_ring.shape[0] // STAGES)
-    BYTES: gl.constexpr = (BLOCK_M + MULTIPLIED) * BLOCK_K * (a.dtype.primitive_bitwidth // 8)
-    tiles_m, tiles_n = gl.cdiv(m, BLOCK_M), gl.cdiv(n, BLOCK_N)
-    stage = 0
-    phase = 0
-    for program in range(gl.program_id(0), tiles_m * tiles_n, gl.num_programs(0)):
-        tile_m, tile_n = tiles.grouped(program, tiles_m, tiles_n, group_m)
-        row, column = tile_m * BLOCK_M, tile_n * BLOCK_N
-        for step in range(0, k, BLOCK_K):
-            mbarrier.wait(empty.index(stage), phase ^ 1)
-            arrived = full.index(stage)
-            mbarrier.expect(arrived, BYTES)
-            for part in gl.static_range(CONSUMERS):
-                a_tile = a_ring.index(stage * CONSUMERS + part)
-                copy_in(a, row + part * GROUP_ROWS, step, arrived, a_tile, A_TRANSPOSED)
-            copy_b_in(b, up, step, column, arrived, b_ring, stage, B_TRANSPOSED)
-            stage, phase = advance(stage, phase, STAGES)
 
 
 @gluon.jit
@@ -115,12 +87,7 @@ def warp_specialized_kernel(
     b_ring = gl.allocate_shared_memory(b.dtype, [STAGES * PRODUCTS] + b.block_shape, b.layout)
     multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
     out = gl.allocate_shared_memory(d.dtype, [CONSUMERS] + d.block_shape, d.layout)
-    full = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    empty = gl.allocate_shared_memory(gl.int64, [STAGES, 1], mbarrier.MBarrierLayout())
-    for stage in gl.static_range(STAGES):
-        mbarrier.init(full.index(stage), count=1)
-        mbarrier.init(empty.index(stage), count=CONSUMERS)
-    fence_async_shared()
+    full, empty = barriers(STAGES, CONSUMERS)
     # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
     if CONSUMERS == 1:
         gl.warp_specialize([
@@ -176,7 +143,6 @@ AXES = (
 )
 # What the partitions are handed over, through shared memory, by the number of consumers; read off Triton 3.6 and 3.7.
 HANDED_OVER_BYTES = {1: 116, 2: 152, 3: 156}
-OPERAND_WORDS = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "up": 3, "residual": 2}
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
@@ -236,8 +202,6 @@ FAMILY = Family(
     binary=binary,
     refuses=lambda call, config: tma_limits.refuses(call, config) or fused.refuses(call),
     bind=bind,
-    sources=tuple(
-        Path(file) for file in (__file__, warp_groups.__file__, promotion.__file__, tiles.__file__, fused.__file__)
-    ),
+    sources=tuple(Path(file) for file in (__file__, promotion.__file__, *ring.SOURCES)),
     deterministic=lambda problem, config: True,
 )

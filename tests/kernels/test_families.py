@@ -23,8 +23,10 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
 
 KERNELS: Final = [name for name, one in FAMILIES.items() if not one.is_library]
-TMA: Final = ("descriptor", "swapped", "warp_specialized", "mixed_tiles")
-LEAST_ROWS: Final = {"mixed_tiles": 65}  # of a problem that a family is for
+TMA: Final = ("descriptor", "swapped", "warp_specialized", "mixed_tiles", "half_by_half")
+LEAST_ROWS: Final = {"mixed_tiles": 65, "half_by_half": 65}  # of a problem that a family is for
+EXTENTS: Final = ("block_m", "block_n", "block_k")  # of a tile: read by limits and guesses where there is no choice too
+TAKEN: Final = {"half_by_half": "bias+gelu"}  # of a family that is for some epilogues alone, one of them
 SM90: Final = nominal("sm90")
 HOST: Final = Device("host", "cpu", 8, 0, 32 << 20, 16 << 30)
 SHAPES: Final = ((4096, 4096, 4096), (1, 4096, 4096), (16, 6144, 4096), (64, 64, 64), (300, 512, 1000), (3, 1, 5))
@@ -41,7 +43,7 @@ def some(name: str, seed: object = 0) -> Iterator[tuple[Problem, Device, Config]
     devices = [*ARCHES.values(), HOST]
     while True:
         axes = {axis.name: chance.choice(axis.values) for axis in FAMILIES[name].axes}
-        shape = chance.choice([*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64)])
+        shape = chance.choice([*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64), (300, 96, 520)])
         forms = chance.choice([*DTYPES]), chance.choice(LAYOUTS), chance.choice(["", *OUT_DTYPES])
         problem = Problem(*shape, *forms, chance.choice(["", "", "bias+gelu", "silu+up"]))
         yield problem, chance.choice(devices), Config.of(name, axes)
@@ -65,7 +67,7 @@ def test_axes_are_in_order_without_a_value_twice(name: str) -> None:
     axes = FAMILIES[name].axes
     assert len({axis.name for axis in axes}) == len(axes)
     for axis in axes:
-        assert len(axis.values) > 1
+        assert len(axis.values) > 1 or axis.name in EXTENTS
         assert len(set(axis.values)) == len(axis.values)
         if axis.ordinal:
             assert list(axis.values) == sorted(axis.values)
@@ -99,7 +101,7 @@ def test_what_a_space_holds_is_what_it_does_not_reject(name: str) -> None:
     for problem, device, config in islice(some(name, "membership"), 200):
         one = FAMILIES[name].space(problem, device)
         assert (config in one) == (one.rejection(config) is None)
-    whole = FAMILIES[name].space(Problem(512, 4096, 4096), SM90)
+    whole = FAMILIES[name].space(Problem(512, 4096, 4096, epilogue=TAKEN.get(name, "")), SM90)
     assert set(whole) == {config for config in whole.product() if config in whole}
     assert len(whole) == len(set(whole))
 
@@ -113,7 +115,7 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
             continue
         if shape[0] < LEAST_ROWS.get(name, 1):
             continue
-        problem = Problem(*shape, layout=layout)
+        problem = Problem(*shape, layout=layout, epilogue=TAKEN.get(name, ""))
         one = FAMILIES[name].space(problem, SM90)
         assert len(one) > 20
         assert any(config in one for config in FAMILIES[name].defaults(problem, SM90))
@@ -134,6 +136,14 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("mixed_tiles", Problem(64, 512, 512), SM90, "rows"),
         ("mixed_tiles", Problem(512, 512, 511), SM90, "alignment"),
         ("mixed_tiles", Problem(512, 512, 512, "tf32"), SM90, "dtype"),
+        ("half_by_half", Problem(512, 512, 512, epilogue="gelu"), nominal("sm100"), "arch"),
+        ("half_by_half", Problem(512, 512, 511, epilogue="gelu"), SM90, "alignment"),
+        ("half_by_half", Problem(512, 512, 512, "int8", epilogue="silu"), SM90, "dtype"),
+        ("half_by_half", Problem(512, 512, 512, "tf32", epilogue="silu"), SM90, "dtype"),
+        ("half_by_half", Problem(512, 512, 512), SM90, "epilogue"),
+        ("half_by_half", Problem(512, 512, 512, epilogue="scale+bias"), SM90, "epilogue"),
+        ("half_by_half", Problem(512, 512, 512, layout="nn", epilogue="silu+up"), SM90, "layout"),
+        ("half_by_half", Problem(512, 512, 192, epilogue="residual"), SM90, "halved"),
         ("split_k", Problem(257, 512, 512), SM90, "rows"),
         ("swapped", Problem(257, 512, 512), SM90, "rows"),
         ("swapped", Problem(16, 512, 512), nominal("sm100"), "arch"),
@@ -170,7 +180,7 @@ def test_a_gpu_kernel_is_not_for_the_host(name: str) -> None:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_neighbours_are_valid_and_mutual(name: str) -> None:
-    one = FAMILIES[name].space(Problem(256, 4096, 4096), SM90)
+    one = FAMILIES[name].space(Problem(256, 4096, 4096, epilogue=TAKEN.get(name, "")), SM90)
     for config in random.Random(name).sample(list(one), 10):
         near = one.neighbours(config)
         assert near
@@ -221,13 +231,13 @@ sys.modules["triton.experimental.gluon.nvidia.hopper"] = None
 from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import Problem
-for name in ("warp_specialized", "mixed_tiles"):
+for name in ("warp_specialized", "mixed_tiles", "half_by_half"):
     space = FAMILIES[name].space(Problem(512, 512, 512), nominal("sm90"))
     print(len(space), {str(space.rejection(config)) for config in space.product()})
 """
     ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
     told = ran.stdout.splitlines()
-    assert len(told) == 2
+    assert len(told) == 3
     for line in told:
         count, _, reasons = line.partition(" ")
         assert count == "0"

