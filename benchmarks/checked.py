@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Final
 
 import torch
@@ -11,6 +12,7 @@ from tilewright.kernels.device import Device
 from tilewright.kernels.families import family
 from tilewright.kernels.family import Call
 from tilewright.kernels.operands import Operands, call, epilogue_operands, torch_dtype
+from tilewright.kernels.problem import DTYPES
 from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import Reference, reference, tolerance
 
@@ -69,8 +71,9 @@ class Checker:
         a, b = memory.input(at_a, dtype, draw.special), memory.input(at_b, dtype, draw.special)
         d, flat = poisoned(at_d, out_dtype)
         more = epilogue_operands(problem, memory.generator)
-        if "residual" in more:
-            more["residual"] = memory.input(at_d, out_dtype, draw.special)
+        for name, at, kind in (("up", at_b, dtype), ("residual", at_d, out_dtype)):
+            if name in more:
+                more[name] = memory.input(at, kind, draw.special)
         operands = Operands(a, b, d, **more)
         wanted, one = call(problem, self._device, operands, self._scratch[False]), family(draw.config.family)
         refused = one.refuses(wanted, draw.config)
@@ -105,12 +108,13 @@ class Checker:
 
 
 def operands_of(wanted: Call) -> Operands:
-    return Operands(wanted.a, wanted.b, wanted.d, wanted.scale, wanted.bias, wanted.residual)
+    return Operands(**{one.name: getattr(wanted, one.name) for one in fields(Operands)})
 
 
 def size_of(against: Reference) -> torch.Tensor | None:
-    """Where inputs are rounded, and few products or equal ones make no average of that."""
-    if against.problem.dtype != "tf32":
+    """Where inputs or sums are rounded, and few products or equal ones make no average of that."""
+    dtype = DTYPES[against.problem.dtype]
+    if against.problem.dtype != "tf32" and not dtype.storage.startswith("float8"):
         return None
     a, b = against.operands.a.double(), against.operands.b.double()
     return ((a * a) @ (b * b)).sqrt_()

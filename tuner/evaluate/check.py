@@ -102,21 +102,17 @@ def tolerance(problem: Problem, expected: torch.Tensor, size: torch.Tensor | flo
     if problem.products == 2:  # each product is the other one's factor
         absolute = absolute * (1 + _FACTOR_SIGMAS * problem.k**0.5)
     if DTYPES[problem.dtype].storage.startswith("float8"):
-        narrow_relative, narrow_absolute = _narrow(problem)
-        relative, absolute = relative + narrow_relative, absolute + narrow_absolute
+        narrow = _NARROW_CUT * _narrow_steps(problem)
+        relative, absolute = relative + narrow / 2, absolute + _NARROW_SIGMAS * narrow * size
     return expected.abs() * relative + absolute
 
 
-def _narrow(problem: Problem) -> tuple[float, float]:
-    """What fp8 may deviate, relatively and absolutely, by the narrow sums of Hopper's tensor cores.
-
-    Each sum of `_NARROW_STEP` products is cut off towards zero, relatively to the sum so far: on the way to a large
-    element always in one direction, on the way to a small one in both. Runs that are promoted deviate independently.
-    """
-    run = min(problem.k, PROMOTED) if DTYPES[problem.dtype].precision == "promoted" else problem.k
-    steps, runs = max(run, 1) / _NARROW_STEP, max(problem.k, 1) / max(run, 1)
-    relative = _NARROW_CUT * steps / 2
-    return relative, _NARROW_SIGMAS * _NARROW_CUT * steps * run**0.5 * runs**0.5
+def _narrow_steps(problem: Problem) -> int:
+    """How many sums of fp8 are cut off one after another, towards zero and relatively to the sum so far: on the way to a
+    large element always in one direction, on the way to a small one in both. Runs that are promoted are so each by
+    itself."""
+    promoted = DTYPES[problem.dtype].precision == "promoted"
+    return max(1, -(-(min(problem.k, PROMOTED) if promoted else problem.k) // _NARROW_STEP))
 
 
 def ragged_companion(problem: Problem) -> Problem:
