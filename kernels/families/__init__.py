@@ -19,28 +19,15 @@ from .absent import absent
 from .estimate import guess_us
 
 try:
-    from . import half_by_half, mixed_tiles, warp_specialized
+    from . import half_by_half, mixed_tiles, swapped_tiles, warp_specialized
 
-    _WARP_SPECIALIZED, _MIXED_TILES = warp_specialized.FAMILY, mixed_tiles.FAMILY
-    _HALF_BY_HALF = half_by_half.FAMILY
+    _GLUON = tuple(one.FAMILY for one in (warp_specialized, mixed_tiles, swapped_tiles, half_by_half))
 except ImportError as error:  # Gluon is experimental: another Triton may have it elsewhere
     _WHY = f"this Triton has no Gluon for Hopper as 3.6 and 3.7 have it: {error}"
-    _WARP_SPECIALIZED, _MIXED_TILES = absent("warp_specialized", _WHY), absent("mixed_tiles", _WHY)
-    _HALF_BY_HALF = absent("half_by_half", _WHY)
+    _GLUON = tuple(absent(name, _WHY) for name in ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half"))
 
-FAMILIES: Final = MappingProxyType(
-    {
-        "tiled": tiled.FAMILY,
-        "descriptor": descriptor.FAMILY,
-        "split_k": split_k.FAMILY,
-        "swapped": swapped.FAMILY,
-        "warp_specialized": _WARP_SPECIALIZED,
-        "mixed_tiles": _MIXED_TILES,
-        "half_by_half": _HALF_BY_HALF,
-        "cublas": cublas.FAMILY,
-        "cpu_blas": cpu_blas.FAMILY,
-    }
-)
+_TRITON = (tiled.FAMILY, descriptor.FAMILY, split_k.FAMILY, swapped.FAMILY)
+FAMILIES: Final = MappingProxyType({one.name: one for one in (*_TRITON, *_GLUON, cublas.FAMILY, cpu_blas.FAMILY)})
 
 
 def family(name: str) -> Family:

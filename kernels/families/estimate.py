@@ -59,6 +59,8 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     Throughput of the busiest multiprocessor or of memory, joined with the latency that its stages do not hide, and a
     fixed price a wave. The constants were fitted to ten exhaustive bf16 landscapes of an H200 (2026-11, in results/).
     """
+    if config.family == "swapped_tiles":
+        problem, config = heights.turned(problem, config)
     block_m, block_n, block_k = (config.number(axis) for axis in ("block_m", "block_n", "block_k"))
     split = int(config.get("split", 1))
     rates = _RATES.get(device.capability, _RATES[90])

@@ -143,6 +143,8 @@ def half_by_half_kernel(
     multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
     out = gl.allocate_shared_memory(d.dtype, [CONSUMERS] + d.block_shape, d.layout)
     full, empty = barriers(STAGES, CONSUMERS)
+    # What lies beyond a shorter k is loaded as zeros.
+    k = gl.maximum(k, 2 * HALVED * a_ring.shape[1 if A_TRANSPOSED else 2])
     # The tuples stand in the calls, for the compiler takes what has a name for a run-time value.
     gl.warp_specialize([
         (consume, (
@@ -219,7 +221,8 @@ HALVED = Constraint(
     lambda problem, device, config: min(
         config.number("num_stages"), limits.cdiv(problem.k, config.number("block_k")) // 2
     ),
-    "the halves of the first stages and of the last ones are multiplied out of the ring, one after another",
+    "the halves of the first stages and of the last ones are multiplied out of the ring, one after another; zeros are "
+    "multiplied where k is shorter",
 )
 SIXTEEN_BITS = Constraint(
     "dtype",

@@ -5,6 +5,7 @@ Tall tiles are `block_m` rows high and come first; short ones, at the bottom, la
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Final
 
@@ -20,6 +21,7 @@ from .limits import cdiv, tile_columns
 
 PART: Final = 64  # rows that are multiplied at once
 PART_ROWS = tl.constexpr(PART)
+_TURNED: Final = {"block_m": "block_n", "block_n": "block_m", "group_n": "group_m"}
 CUT_AT_MOST: Final = 512  # tall rows of tiles given up for short ones: three rounds of one column of tiles
 HEIGHT = Constraint(
     "rows",
@@ -28,6 +30,13 @@ HEIGHT = Constraint(
     lambda problem, device, config: problem.m - 1,
     "in no tile would the last consumer have rows to multiply",
 )
+
+
+def turned(problem: Problem, config: Config) -> tuple[Problem, Config]:
+    """The transposed product, for which a config of `swapped_tiles` is one of `mixed_tiles`."""
+    layout = ("n" if problem.b_transposed else "t") + ("n" if problem.a_transposed else "t")
+    across = replace(problem, m=problem.n, n=problem.m, layout=layout)
+    return across, Config.of("mixed_tiles", {_TURNED.get(axis, axis): value for axis, value in config.items()})
 
 
 def tall_rows(problem: Problem, device: Device, config: Config) -> int:

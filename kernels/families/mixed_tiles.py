@@ -84,7 +84,7 @@ def load_next(
 def lead(
     a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
     scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, ACTIVATION: gl.constexpr,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, ACTIVATION: gl.constexpr, TURNED: gl.constexpr,
 ):  # fmt: skip
     """The first consumer: it loads, all stages but one ahead of what it multiplies."""
     STAGES: gl.constexpr = full.shape[0]
@@ -123,7 +123,7 @@ def lead(
         row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
         store_product(
             d, total, out.index(0), row, column, m, n,
-            scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS,
+            scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS, TURNED,
         )  # fmt: skip
     tma.store_wait(0)
 
@@ -133,7 +133,7 @@ def follow(
     d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
     scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     PART: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
-    ACTIVATION: gl.constexpr, PRODUCTS: gl.constexpr,
+    ACTIVATION: gl.constexpr, TURNED: gl.constexpr, PRODUCTS: gl.constexpr,
 ):  # fmt: skip
     """Another consumer: it multiplies and stores its rows of each tile. The last one has none in a short tile."""
     STAGES: gl.constexpr = full.shape[0]
@@ -160,7 +160,7 @@ def follow(
             row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
             store_product(
                 d, total, out.index(PART), row + PART * GROUP_ROWS, column, m, n,
-                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS, TURNED,
             )  # fmt: skip
         else:
             # It waits like the others: by parity alone, a barrier is told apart from itself one round later only.
@@ -175,9 +175,12 @@ def follow(
 def mixed_tiles_kernel(
     a, b, d, m, n, k, group_m, tall, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
-    ACTIVATION: gl.constexpr,
+    ACTIVATION: gl.constexpr, TURNED: gl.constexpr = False,
 ):  # fmt: skip
+    """`TURNED`, it multiplies D transposed: B is what its rows are cut from, and both are transposed the other way."""
     PRODUCTS: gl.constexpr = 1 if up is None else 2
+    if TURNED:
+        a, b, m, n = b, a, n, m
     a_ring = gl.allocate_shared_memory(a.dtype, [STAGES * CONSUMERS] + a.block_shape, a.layout)
     b_ring = gl.allocate_shared_memory(b.dtype, [STAGES * PRODUCTS] + b.block_shape, b.layout)
     multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
@@ -189,12 +192,12 @@ def mixed_tiles_kernel(
             (lead, (
                 a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED,
             )),
             (follow, (
                 d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
-                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED, PRODUCTS,
             )),
         ], [4], [240])  # fmt: skip
     else:
@@ -202,17 +205,17 @@ def mixed_tiles_kernel(
             (lead, (
                 a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED,
             )),
             (follow, (
                 d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
-                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED, PRODUCTS,
             )),
             (follow, (
                 d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 2,
-                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, PRODUCTS,
+                A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED, PRODUCTS,
             )),
         ], [4, 4], [168, 168])  # fmt: skip
 

@@ -62,7 +62,7 @@ def swapped_kernel(
 
 
 AXES = (
-    Axis("block_m", (16, 32, 64)),
+    Axis("block_m", (16, 32, 64, 128)),
     Axis("block_n", (64, 128)),
     Axis("block_k", (64, 128, 256)),
     Axis("num_warps", (4, 8)),

@@ -82,11 +82,15 @@ def columns_halved(tile):
 @gluon.jit
 def store_columns(
     d, tile, paired, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-    ACTIVATION: gl.constexpr, SLICES: gl.constexpr,
+    ACTIVATION: gl.constexpr, SLICES: gl.constexpr, TURNED: gl.constexpr = False,
 ):  # fmt: skip
     """Stores a tile of D, after the epilogue, in so many slices of columns through one buffer, each before the next one
-    needs it. `paired` is the tile of the second product, or None."""
+    needs it. `paired` is the tile of the second product, or None. What was multiplied `TURNED` is a tile of the
+    transposed D, and so are row, column, m and n."""
     if SLICES == 1:
+        if TURNED:
+            tile = tile.permute((1, 0))
+            row, column, m, n = column, row, n, m
         layout: gl.constexpr = tile.type.layout
         rows = row + gl.arange(0, tile.shape[0], gl.SliceLayout(1, layout))
         columns = column + gl.arange(0, tile.shape[1], gl.SliceLayout(0, layout))
@@ -106,19 +110,19 @@ def store_columns(
         store_columns(
             d, left, left_paired, out, row, column, m, n,
             scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-            ACTIVATION, SLICES // 2,
+            ACTIVATION, SLICES // 2, TURNED,
         )  # fmt: skip
         store_columns(
             d, right, right_paired, out, row, column + left.shape[1], m, n,
             scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-            ACTIVATION, SLICES // 2,
+            ACTIVATION, SLICES // 2, TURNED,
         )  # fmt: skip
 
 
 @gluon.jit
 def store_product(
     d, total, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-    ACTIVATION: gl.constexpr, PRODUCTS: gl.constexpr,
+    ACTIVATION: gl.constexpr, PRODUCTS: gl.constexpr, TURNED: gl.constexpr = False,
 ):  # fmt: skip
     """Stores what a warp group has multiplied: a tile of D, or beside each other the tiles of two products of A."""
     if PRODUCTS == 1:
@@ -127,7 +131,7 @@ def store_product(
         first, second = columns_halved(total)
     store_columns(
         d, first, second, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-        ACTIVATION, first.shape[1] // d.block_shape[1],
+        ACTIVATION, first.shape[1] // d.block_shape[0 if TURNED else 1], TURNED,
     )  # fmt: skip
 
 

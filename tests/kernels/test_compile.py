@@ -113,7 +113,7 @@ def test_an_epilogue_compiles_without_spills_and_within_the_predicted_memory(nam
     family, device = FAMILIES[name], nominal("sm90")
     limit = next(one for one in family.constraints if one.name == "shared_memory")
     one_product = fused.ONE_PRODUCT in family.constraints
-    m = 64 if name in ("split_k", "swapped") else 4096
+    m = {"split_k": 64, "swapped": 64, "swapped_tiles": 512}.get(name, 4096)
     problems = [Problem(m, 4096, 4096, epilogue=epilogue) for epilogue in FUSED]
     problems += [
         Problem(m, 4096, 4096, dtype, epilogue="row_scale+column_scale") for dtype in ("e4m3", "e4m3fast", "int8")
@@ -156,7 +156,7 @@ def test_no_default_spills(name: str) -> None:
     family, device = FAMILIES[name], nominal("sm90")
     jobs = [
         Job(problem, config)
-        for shape, layout in (((4096, 4096, 4096), "nt"), ((1, 4096, 4096), "nn"), ((197, 331, 259), "nt"))
+        for shape, layout in (((512, 4096, 4096), "nt"), ((1, 4096, 4096), "nn"), ((197, 331, 259), "nt"))
         for problem in [Problem(*shape, layout=layout, epilogue=TAKEN.get(name, ""))]
         for config in family.defaults(problem, device)
         if config in family.space(problem, device)
@@ -174,15 +174,17 @@ def test_no_default_spills(name: str) -> None:
     [
         *((name, layout, "") for name in ("warp_specialized", "mixed_tiles") for layout in LAYOUTS),
         *((name, "nt", one) for name in ("warp_specialized", "mixed_tiles") for one in FUSED),
+        *(("swapped_tiles", *one) for one in (("nt", ""), ("nn", ""), ("nt", "scale+bias+silu+residual"))),
         *(("half_by_half", *one) for one in (("nt", "bias+gelu"), ("nt", "silu+up"), ("tn", "gelu"))),
     ],
 )
 def test_warp_groups_multiply_asynchronously(name: str, layout: str, epilogue: str, cache: Path) -> None:
     """Where ptxas cannot follow the registers it waits after each multiplication, at half the speed, and says so."""
     family, device = FAMILIES[name], nominal("sm90")
-    problem = Problem(4096, 4096, 4096, layout=layout, epilogue=epilogue)
+    problem = Problem(1024, 4096, 4096, layout=layout, epilogue=epilogue)
     space = family.space(problem, device)
-    other = {"half_by_half": {"block_n": 256, "halved": 2}}.get(name, {"block_m": 192, "block_n": 128})
+    others = {"half_by_half": {"block_n": 256, "halved": 2}, "swapped_tiles": {"block_m": 128, "block_n": 128}}
+    other = others.get(name, {"block_m": 192, "block_n": 128})
     second = next(config for config in space if all(config[axis] == value for axis, value in other.items()))
     built = compile_all(device, [Job(problem, config) for config in (family.defaults(problem, device)[0], second)])
     assert [one.resources.spill_bytes if one.resources else one.reason for one in built] == [0, 0]

@@ -23,8 +23,9 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
 
 KERNELS: Final = [name for name, one in FAMILIES.items() if not one.is_library]
-TMA: Final = ("descriptor", "swapped", "warp_specialized", "mixed_tiles", "half_by_half")
-LEAST_ROWS: Final = {"mixed_tiles": 65, "half_by_half": 65}  # of a problem that a family is for
+GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half")
+TMA: Final = ("descriptor", "swapped", *GLUON)
+LEAST_ROWS: Final = {"mixed_tiles": 65, "swapped_tiles": 65, "half_by_half": 65}  # of a problem that a family is for
 EXTENTS: Final = ("block_m", "block_n", "block_k")  # of a tile: read by limits and guesses where there is no choice too
 TAKEN: Final = {"half_by_half": "bias+gelu"}  # of a family that is for some epilogues alone, one of them
 SM90: Final = nominal("sm90")
@@ -43,7 +44,9 @@ def some(name: str, seed: object = 0) -> Iterator[tuple[Problem, Device, Config]
     devices = [*ARCHES.values(), HOST]
     while True:
         axes = {axis.name: chance.choice(axis.values) for axis in FAMILIES[name].axes}
-        shape = chance.choice([*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64), (300, 96, 520)])
+        shape = chance.choice(
+            [*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64), (300, 96, 520), (500, 1024, 520)]
+        )
         forms = chance.choice([*DTYPES]), chance.choice(LAYOUTS), chance.choice(["", *OUT_DTYPES])
         problem = Problem(*shape, *forms, chance.choice(["", "", "bias+gelu", "silu+up"]))
         yield problem, chance.choice(devices), Config.of(name, axes)
@@ -87,7 +90,7 @@ def test_defaults_are_points_of_the_axes(name: str, device: Device) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_rejection_says_what_is_passed_by_how_much_and_who_says_so(name: str) -> None:
     seen = set()
-    for problem, device, config in islice(some(name), 9000):
+    for problem, device, config in islice(some(name), 15000):
         rejection = FAMILIES[name].space(problem, device).rejection(config)
         if rejection is not None:
             seen.add(rejection.constraint)
@@ -136,6 +139,12 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("mixed_tiles", Problem(64, 512, 512), SM90, "rows"),
         ("mixed_tiles", Problem(512, 512, 511), SM90, "alignment"),
         ("mixed_tiles", Problem(512, 512, 512, "tf32"), SM90, "dtype"),
+        ("swapped_tiles", Problem(512, 512, 512), nominal("sm100"), "arch"),
+        ("swapped_tiles", Problem(64, 512, 512), SM90, "block_m"),
+        ("swapped_tiles", Problem(512, 64, 512), SM90, "rows"),
+        ("swapped_tiles", Problem(2048, 512, 512), SM90, "many_rows"),
+        ("swapped_tiles", Problem(512, 512, 511), SM90, "alignment"),
+        ("swapped_tiles", Problem(512, 512, 512, epilogue="silu+up"), SM90, "products"),
         ("half_by_half", Problem(512, 512, 512, epilogue="gelu"), nominal("sm100"), "arch"),
         ("half_by_half", Problem(512, 512, 511, epilogue="gelu"), SM90, "alignment"),
         ("half_by_half", Problem(512, 512, 512, "int8", epilogue="silu"), SM90, "dtype"),
@@ -231,13 +240,13 @@ sys.modules["triton.experimental.gluon.nvidia.hopper"] = None
 from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import Problem
-for name in ("warp_specialized", "mixed_tiles", "half_by_half"):
+for name in ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half"):
     space = FAMILIES[name].space(Problem(512, 512, 512), nominal("sm90"))
     print(len(space), {str(space.rejection(config)) for config in space.product()})
 """
     ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
     told = ran.stdout.splitlines()
-    assert len(told) == 3
+    assert len(told) == len(GLUON)
     for line in told:
         count, _, reasons = line.partition(" ")
         assert count == "0"

@@ -23,7 +23,7 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS
 KERNELS: Final = [
     name
     for name, family in FAMILIES.items()
-    if not family.is_library and name not in ("warp_specialized", "mixed_tiles", "half_by_half")
+    if not family.is_library and name not in ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half")
 ]
 
 

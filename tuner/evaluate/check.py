@@ -108,9 +108,11 @@ def tolerance(problem: Problem, expected: torch.Tensor, size: torch.Tensor | flo
 
 
 def _narrow_steps(problem: Problem) -> int:
-    """How many sums of fp8 are cut off one after another, towards zero and relatively to the sum so far: on the way to a
-    large element always in one direction, on the way to a small one in both. Runs that are promoted are so each by
-    itself."""
+    """How many sums of fp8 are cut off one after another, towards zero and relatively to the sum so far.
+
+    On the way to a large element that is always in one direction, on the way to a small one in both. Runs that are
+    promoted deviate independently.
+    """
     promoted = DTYPES[problem.dtype].precision == "promoted"
     return max(1, -(-(min(problem.k, PROMOTED) if promoted else problem.k) // _NARROW_STEP))
 
