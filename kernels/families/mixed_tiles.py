@@ -13,6 +13,7 @@ least to multiply. At a short tile the last consumer only waits and lets go, for
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
@@ -175,7 +176,7 @@ def follow(
 def mixed_tiles_kernel(
     a, b, d, m, n, k, group_m, tall, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
-    ACTIVATION: gl.constexpr, TURNED: gl.constexpr = False,
+    ACTIVATION: gl.constexpr, TURNED: gl.constexpr,
 ):  # fmt: skip
     """`TURNED`, it multiplies D transposed: B is what its rows are cut from, and both are transposed the other way."""
     PRODUCTS: gl.constexpr = 1 if up is None else 2
@@ -228,13 +229,14 @@ AXES = (
     Axis("num_stages", (2, 3, 4, 5, 6)),
     Axis("store_slices", (1, 2, 4)),
 )
+INTEGERS: Final = ("m", "n", "k", "group_m", "tall")
 # What the partitions are handed over, through shared memory, by the number of consumers; read off Triton 3.6 and 3.7.
 HANDED_OVER_BYTES = {2: 132, 3: 136}
 OPERAND_WORDS = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "residual": 2}
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
-    return warp_groups.built(mixed_tiles_kernel, problem, config, accesses, integers=("m", "n", "k", "group_m", "tall"))
+    return warp_groups.built(mixed_tiles_kernel, problem, config, accesses, integers=INTEGERS, others={"TURNED": False})
 
 
 def bind(call: Call, config: Config) -> Launch:

@@ -53,7 +53,7 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
     across, its_config = turned(problem, config)
     flags = {"A_TRANSPOSED": across.a_transposed, "B_TRANSPOSED": across.b_transposed, "TURNED": True}
     return warp_groups.built(
-        mixed_tiles.mixed_tiles_kernel, problem, its_config, accesses, integers=("m", "n", "k", "group_m", "tall"),
+        mixed_tiles.mixed_tiles_kernel, problem, its_config, accesses, integers=mixed_tiles.INTEGERS,
         others=flags, blocks=_blocks(problem, config),
     )  # fmt: skip
 

@@ -141,6 +141,8 @@ def ordered(
     kernel: Any, types: Mapping[str, str], constants: Mapping[str, Any], divisible: Mapping[str, int], config: Config
 ) -> Binary:
     names = kernel.arg_names
+    if missing := [name for name in names if name not in types and name not in constants]:
+        raise ValueError(f"{kernel.__name__} lacks {', '.join(missing)}: give each parameter a type or a value")
     return Binary(
         kernel,
         tuple((name, types[name]) for name in names if name in types),

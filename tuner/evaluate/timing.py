@@ -44,9 +44,14 @@ def read_us(lap: Lap) -> float:
 
 @dataclass(slots=True)
 class GraphLap:
-    """A CUDA graph of launches that walk through rotating operands; no host time between them."""
+    """A CUDA graph of launches that walk through rotating operands; no host time between them.
+
+    Attributes:
+        rotation: what was captured. It holds the memory that a launch has of its own, where a second product goes, say.
+    """
 
     graph: torch.cuda.CUDAGraph
+    rotation: Sequence[Launch]
     launches: int
     lap_us: float = 0.0
 
@@ -126,7 +131,7 @@ def _capture(rotation: Sequence[Launch], launches: int) -> GraphLap:
     with torch.cuda.graph(graph):
         for index in range(launches):
             rotation[index % len(rotation)]()
-    return GraphLap(graph, launches)
+    return GraphLap(graph, rotation, launches)
 
 
 def _event() -> torch.cuda.Event:
