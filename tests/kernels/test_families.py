@@ -90,7 +90,7 @@ def test_defaults_are_points_of_the_axes(name: str, device: Device) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_rejection_says_what_is_passed_by_how_much_and_who_says_so(name: str) -> None:
     seen = set()
-    for problem, device, config in islice(some(name), 15000):
+    for problem, device, config in islice(some(name), 25000):
         rejection = FAMILIES[name].space(problem, device).rejection(config)
         if rejection is not None:
             seen.add(rejection.constraint)
