@@ -21,7 +21,9 @@ from .estimate import guess_us
 try:
     from . import half_by_half, mixed_tiles, swapped_tiles, warp_specialized
 
-    _GLUON = tuple(one.FAMILY for one in (warp_specialized, mixed_tiles, swapped_tiles, half_by_half))
+    _GLUON: tuple[Family, ...] = tuple(
+        one.FAMILY for one in (warp_specialized, mixed_tiles, swapped_tiles, half_by_half)
+    )
 except ImportError as error:  # Gluon is experimental: another Triton may have it elsewhere
     _WHY = f"this Triton has no Gluon for Hopper as 3.6 and 3.7 have it: {error}"
     _GLUON = tuple(absent(name, _WHY) for name in ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half"))

@@ -45,7 +45,16 @@ def some(name: str, seed: object = 0) -> Iterator[tuple[Problem, Device, Config]
     while True:
         axes = {axis.name: chance.choice(axis.values) for axis in FAMILIES[name].axes}
         shape = chance.choice(
-            [*SHAPES, (0, 4096, 4096), (64, 0, 64), (64, 64, 0), (2**31 - 1, 64, 64), (300, 96, 520), (500, 1024, 520)]
+            [
+                *SHAPES,
+                (0, 4096, 4096),
+                (64, 0, 64),
+                (64, 64, 0),
+                (2**31 - 1, 64, 64),
+                (300, 96, 520),
+                (500, 1024, 520),
+                (900, 9000, 4096),
+            ]
         )
         forms = chance.choice([*DTYPES]), chance.choice(LAYOUTS), chance.choice(["", *OUT_DTYPES])
         problem = Problem(*shape, *forms, chance.choice(["", "", "bias+gelu", "silu+up"]))
