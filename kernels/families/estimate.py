@@ -36,6 +36,7 @@ _RATES: Final = MappingProxyType(
 _WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles", "half_by_half")  # families in Gluon, whose programs stay
 _TMA: Final = ("descriptor", "swapped", *_WARP_GROUPS)  # families whose tiles it moves
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
+_FEED: Final = 1.05e5  # bytes/us of operands that reach one multiprocessor: 128x6144x4096 in 48 tiles, H100 (2026-11)
 _BLEND: Final = 1.4  # exponent of the norm that joins throughput and latency
 _WAVE_US: Final = 3.7  # to start and to drain a wave
 _ROUND_US: Final = 0.7  # to go on to the next tile, where one warp group stores while others multiply
@@ -75,7 +76,8 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
         rows = heights.busiest_parts(problem, device, config) * heights.PART
     flops = rows * block_n * steps * 2 * block_k
     multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
-    throughput_us = max(multiply_us, problem.bytes_moved / rates.memory_bytes)
+    feed_us = rows / block_m * steps * limits.operand_bytes(problem, config) / _FEED
+    throughput_us = max(multiply_us, feed_us, problem.bytes_moved / rates.memory_bytes)
     latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(config) - 1)
     total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + _waves_us(config, waves)
     if split > 1:

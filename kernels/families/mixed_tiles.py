@@ -96,7 +96,7 @@ def finish(
     if partials is not None:
         complete = last_to_arrive(total, partials, counters, part_of_tile, part, split)
         if complete:
-            total = in_order(total, partials, counters, part_of_tile, split)
+            total = in_order(total, partials, counters, part_of_tile, part, split)
     if complete:
         store_product(
             d, total, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
