@@ -130,4 +130,6 @@ def elements_wrong(found: torch.Tensor, against: Reference) -> torch.Tensor:
         found.isinf() & (found.sign() == expected.sign()) & (expected.abs() + allowed > torch.finfo(found.dtype).max)
     )
     same = (found == expected) | (found.isnan() & expected.isnan()) | beyond
+    if against.problem.products == 2:  # the second product decides about an infinity's sign, and may be almost nothing
+        same |= found.isinf() & expected.isinf()
     return (~((near & expected.isfinite()) | same)).sum()

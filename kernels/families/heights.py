@@ -41,7 +41,7 @@ def turned(problem: Problem, config: Config) -> tuple[Problem, Config]:
 
 def tall_rows(problem: Problem, device: Device, config: Config) -> int:
     """How many rows of tiles are tall."""
-    tiles_n = _across(problem, config)
+    tiles_n = cdiv(problem.n, tile_columns(problem, config))
     return evenest(problem.m, tiles_n, config.number("block_m"), max(1, device.sm_count))
 
 
@@ -51,14 +51,9 @@ def tile_count(problem: Problem, device: Device, config: Config) -> int:
 
 
 def busiest_parts(problem: Problem, device: Device, config: Config) -> int:
-    """How many parts the busiest program multiplies, or shares of parts."""
-    tiles_n, tall = _across(problem, config), tall_rows(problem, device, config)
+    """How many parts the busiest program multiplies."""
+    tiles_n, tall = cdiv(problem.n, tile_columns(problem, config)), tall_rows(problem, device, config)
     return busiest(problem.m, tiles_n, config.number("block_m"), max(1, device.sm_count), tall)
-
-
-def _across(problem: Problem, config: Config) -> int:
-    """What programs take in turn, in a row of tiles: these, or the shares of each."""
-    return cdiv(problem.n, tile_columns(problem, config)) * int(config.get("split", 1))
 
 
 @cache

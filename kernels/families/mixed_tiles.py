@@ -13,7 +13,6 @@ least to multiply. At a short tile the last consumer only waits and lets go, for
 from __future__ import annotations
 
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from triton.experimental import gluon
@@ -29,11 +28,10 @@ from ..family import Call, Family, Launch
 from ..launch import bound
 from ..problem import DTYPES, Problem
 from ..space import Axis
-from . import heights, limits, ring, shares, warp_groups
+from . import heights, limits, ring, warp_groups
 from . import tma as tma_limits
 from .heights import count_tiles, place
 from .ring import advance, barriers, copy_b_in, copy_in, joined
-from .shares import in_order, last_to_arrive, share
 from .warp_groups import GROUPS, ROWS, begin_multiply, no_sum, store_product
 
 GROUP_ROWS = gl.constexpr(ROWS)
@@ -64,49 +62,28 @@ def load(
 
 @gluon.jit
 def load_next(
-    a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, split, stage, phase, unit, done, row, column,
+    a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, stage, phase, tile, step, row, column,
     BLOCK_M: gl.constexpr, BLOCK_N: gl.constexpr, BLOCK_K: gl.constexpr,
-    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, IS_SPLIT: gl.constexpr,
+    A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
 ):  # fmt: skip
     """Loads what the program needs next, if there is anything; returns where the load after it stands."""
-    if unit < count_tiles(m, n, tall, BLOCK_M, BLOCK_N) * split:
-        tile, first, last = share(unit, split, k, BLOCK_K, IS_SPLIT)
-        if done == 0:
+    if tile < count_tiles(m, n, tall, BLOCK_M, BLOCK_N):
+        if step == 0:
             row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
         is_tall = tile < tall * gl.cdiv(n, BLOCK_N)
         load(
-            a, b, up, a_ring, b_ring, full, empty, stage, phase, row, column, first + done, is_tall,
-            A_TRANSPOSED, B_TRANSPOSED,
-        )  # fmt: skip
-        done += BLOCK_K
-        if first + done >= last:
-            done = 0
-            unit += gl.num_programs(0)
-    return unit, done, row, column
-
-
-@gluon.jit
-def finish(
-    d, total, out, row, column, m, n, partials, counters, part_of_tile, part, split,
-    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-    ACTIVATION: gl.constexpr, PRODUCTS: gl.constexpr, TURNED: gl.constexpr,
-):  # fmt: skip
-    """Stores what a consumer has multiplied; where tiles are shared, once it has the last share of its part."""
-    complete = True
-    if partials is not None:
-        complete = last_to_arrive(total, partials, counters, part_of_tile, part, split)
-        if complete:
-            total = in_order(total, partials, counters, part_of_tile, part, split)
-    if complete:
-        store_product(
-            d, total, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
-            ACTIVATION, PRODUCTS, TURNED,
-        )  # fmt: skip
+            a, b, up, a_ring, b_ring, full, empty, stage, phase, row, column, step, is_tall, A_TRANSPOSED, B_TRANSPOSED
+        )
+        step += BLOCK_K
+        if step >= k:
+            step = 0
+            tile += gl.num_programs(0)
+    return tile, step, row, column
 
 
 @gluon.jit
 def lead(
-    a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall, split, partials, counters,
+    a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
     scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr, ACTIVATION: gl.constexpr, TURNED: gl.constexpr,
 ):  # fmt: skip
@@ -117,40 +94,36 @@ def lead(
     BLOCK_M: gl.constexpr = CONSUMERS * GROUP_ROWS
     BLOCK_N: gl.constexpr = b_ring.shape[1] if B_TRANSPOSED else b_ring.shape[2]
     BLOCK_K: gl.constexpr = b_ring.shape[2] if B_TRANSPOSED else b_ring.shape[1]
-    IS_SPLIT: gl.constexpr = partials is not None
-    next_unit = gl.program_id(0)
-    next_done = 0
+    next_tile = gl.program_id(0)
+    next_step = 0
     next_row = 0
     next_column = 0
     for ahead in gl.static_range(STAGES - 1):
-        next_unit, next_done, next_row, next_column = load_next(
-            a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, split, ahead, 0,
-            next_unit, next_done, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K,
-            A_TRANSPOSED, B_TRANSPOSED, IS_SPLIT,
+        next_tile, next_step, next_row, next_column = load_next(
+            a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, ahead, 0,
+            next_tile, next_step, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K, A_TRANSPOSED, B_TRANSPOSED,
         )  # fmt: skip
     stage = 0
     phase = 0
-    for unit in range(gl.program_id(0), count_tiles(m, n, tall, BLOCK_M, BLOCK_N) * split, gl.num_programs(0)):
-        tile, first, last = share(unit, split, k, BLOCK_K, IS_SPLIT)
+    for tile in range(gl.program_id(0), count_tiles(m, n, tall, BLOCK_M, BLOCK_N), gl.num_programs(0)):
         total = no_sum(BLOCK_N * PRODUCTS, a_ring.dtype)
-        for step in range(first, last, BLOCK_K):
+        for step in range(0, k, BLOCK_K):
             total = begin_multiply(
-                a_ring.index(stage * CONSUMERS), multiplied.index(stage), full.index(stage), phase, total,
-                step > first, A_TRANSPOSED, B_TRANSPOSED,
+                a_ring.index(stage * CONSUMERS), multiplied.index(stage), full.index(stage), phase, total, step > 0,
+                A_TRANSPOSED, B_TRANSPOSED,
             )  # fmt: skip
             # The stage before this one is being left. Before the ring's first one, that is its last, in the same round.
-            next_unit, next_done, next_row, next_column = load_next(
-                a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall, split,
+            next_tile, next_step, next_row, next_column = load_next(
+                a, b, up, a_ring, b_ring, full, empty, m, n, k, group_m, tall,
                 gl.where(stage == 0, STAGES - 1, stage - 1), gl.where(stage == 0, phase, phase ^ 1),
-                next_unit, next_done, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K,
-                A_TRANSPOSED, B_TRANSPOSED, IS_SPLIT,
+                next_tile, next_step, next_row, next_column, BLOCK_M, BLOCK_N, BLOCK_K, A_TRANSPOSED, B_TRANSPOSED,
             )  # fmt: skip
             total = warpgroup_mma_wait(0, deps=[total])
             mbarrier.arrive(empty.index(stage))
             stage, phase = advance(stage, phase, STAGES)
         row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
-        finish(
-            d, total, out.index(0), row, column, m, n, partials, counters, tile * CONSUMERS, unit - tile * split, split,
+        store_product(
+            d, total, out.index(0), row, column, m, n,
             scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS, TURNED,
         )  # fmt: skip
     tma.store_wait(0)
@@ -158,7 +131,7 @@ def lead(
 
 @gluon.jit
 def follow(
-    d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall, split, partials, counters,
+    d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
     scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     PART: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
     ACTIVATION: gl.constexpr, TURNED: gl.constexpr, PRODUCTS: gl.constexpr,
@@ -170,32 +143,29 @@ def follow(
     MULTIPLIED: gl.constexpr = multiplied.shape[1] if B_TRANSPOSED else multiplied.shape[2]
     BLOCK_N: gl.constexpr = MULTIPLIED // PRODUCTS
     BLOCK_K: gl.constexpr = multiplied.shape[2] if B_TRANSPOSED else multiplied.shape[1]
-    IS_SPLIT: gl.constexpr = partials is not None
     count = count_tiles(m, n, tall, BLOCK_M, BLOCK_N)
     busy_count = tall * gl.cdiv(n, BLOCK_N) if PART == CONSUMERS - 1 else count
     stage = 0
     phase = 0
-    for unit in range(gl.program_id(0), count * split, gl.num_programs(0)):
-        tile, first, last = share(unit, split, k, BLOCK_K, IS_SPLIT)
+    for tile in range(gl.program_id(0), count, gl.num_programs(0)):
         if tile < busy_count:
             total = no_sum(MULTIPLIED, a_ring.dtype)
-            for step in range(first, last, BLOCK_K):
+            for step in range(0, k, BLOCK_K):
                 total = begin_multiply(
                     a_ring.index(stage * CONSUMERS + PART), multiplied.index(stage), full.index(stage), phase, total,
-                    step > first, A_TRANSPOSED, B_TRANSPOSED,
+                    step > 0, A_TRANSPOSED, B_TRANSPOSED,
                 )  # fmt: skip
                 total = warpgroup_mma_wait(0, deps=[total])
                 mbarrier.arrive(empty.index(stage))
                 stage, phase = advance(stage, phase, STAGES)
             row, column = place(tile, m, n, tall, group_m, BLOCK_M, BLOCK_N)
-            finish(
+            store_product(
                 d, total, out.index(PART), row + PART * GROUP_ROWS, column, m, n,
-                partials, counters, tile * CONSUMERS + PART, unit - tile * split, split,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, PRODUCTS, TURNED,
             )  # fmt: skip
         else:
             # It waits like the others: by parity alone, a barrier is told apart from itself one round later only.
-            for _step in range(first, last, BLOCK_K):
+            for _step in range(0, k, BLOCK_K):
                 mbarrier.wait(full.index(stage), phase)
                 mbarrier.arrive(empty.index(stage))
                 stage, phase = advance(stage, phase, STAGES)
@@ -204,8 +174,7 @@ def follow(
 
 @gluon.jit
 def mixed_tiles_kernel(
-    a, b, d, m, n, k, group_m, tall, split, partials, counters, up,
-    scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+    a, b, d, m, n, k, group_m, tall, up, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     CONSUMERS: gl.constexpr, STAGES: gl.constexpr, A_TRANSPOSED: gl.constexpr, B_TRANSPOSED: gl.constexpr,
     ACTIVATION: gl.constexpr, TURNED: gl.constexpr,
 ):  # fmt: skip
@@ -213,8 +182,6 @@ def mixed_tiles_kernel(
     PRODUCTS: gl.constexpr = 1 if up is None else 2
     if TURNED:
         a, b, m, n = b, a, n, m
-    if partials is not None:
-        split = gl.minimum(split, gl.cdiv(k, a.block_shape[0 if A_TRANSPOSED else 1]))
     a_ring = gl.allocate_shared_memory(a.dtype, [STAGES * CONSUMERS] + a.block_shape, a.layout)
     b_ring = gl.allocate_shared_memory(b.dtype, [STAGES * PRODUCTS] + b.block_shape, b.layout)
     multiplied = joined(b_ring, up, STAGES, B_TRANSPOSED)
@@ -225,12 +192,12 @@ def mixed_tiles_kernel(
         gl.warp_specialize([
             (lead, (
                 a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
-                split, partials, counters, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
                 A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED,
             )),
             (follow, (
                 d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
-                split, partials, counters, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
                 A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED, PRODUCTS,
             )),
         ], [4], [240])  # fmt: skip
@@ -238,17 +205,17 @@ def mixed_tiles_kernel(
         gl.warp_specialize([
             (lead, (
                 a, b, up, d, a_ring, b_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
-                split, partials, counters, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
                 A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED,
             )),
             (follow, (
                 d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
-                split, partials, counters, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 1,
                 A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED, PRODUCTS,
             )),
             (follow, (
                 d, a_ring, multiplied, out, full, empty, m, n, k, group_m, tall,
-                split, partials, counters, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 2,
+                scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, 2,
                 A_TRANSPOSED, B_TRANSPOSED, ACTIVATION, TURNED, PRODUCTS,
             )),
         ], [4, 4], [168, 168])  # fmt: skip
@@ -263,15 +230,13 @@ AXES = (
     Axis("store_slices", (1, 2, 4)),
 )
 INTEGERS: Final = ("m", "n", "k", "group_m", "tall")
-UNSHARED: Final = MappingProxyType({"TURNED": False, "split": 1, "partials": None, "counters": None})
 # What the partitions are handed over, through shared memory, by the number of consumers; read off Triton 3.6 and 3.7.
 HANDED_OVER_BYTES = {2: 132, 3: 136}
 OPERAND_WORDS = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "residual": 2}
-SHARED_MEMORY = warp_groups.shared_memory(HANDED_OVER_BYTES, OPERAND_WORDS)
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
-    return warp_groups.built(mixed_tiles_kernel, problem, config, accesses, integers=INTEGERS, others=UNSHARED)
+    return warp_groups.built(mixed_tiles_kernel, problem, config, accesses, integers=INTEGERS, others={"TURNED": False})
 
 
 def bind(call: Call, config: Config) -> Launch:
@@ -318,12 +283,12 @@ FAMILY = Family(
         heights.HEIGHT,
         limits.grouping(GROUPS),
         warp_groups.SLICES,
-        SHARED_MEMORY,
+        warp_groups.shared_memory(HANDED_OVER_BYTES, OPERAND_WORDS),
     ),
     defaults=defaults,
     binary=binary,
     refuses=lambda call, config: tma_limits.refuses(call, config) or fused.refuses(call),
     bind=bind,
-    sources=tuple(Path(file) for file in (__file__, heights.__file__, shares.__file__, *ring.SOURCES)),
+    sources=tuple(Path(file) for file in (__file__, heights.__file__, *ring.SOURCES)),
     deterministic=lambda problem, config: True,
 )

@@ -4,6 +4,9 @@ A layer has many more features than a few hundred tokens are rows. Cut along the
 by 128 or 256 tokens, the work comes out even where the tokens are a power of two: 512x6144x4096 is 128 tiles of 128x192
 for 132 multiprocessors, where 128x128 makes 192 tiles and 128x256 makes 96. The kernel is that of `mixed_tiles`, and a
 tile is turned as it is stored.
+
+Shares of a tile along k were tried for 128 and 256 rows and lost: to leave, count and add partial tiles of 128x128 takes
+6 us a launch. There cuBLAS stays ahead, by multicasting operands within clusters (H100, 2026-11).
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
 
 from .. import fused
 from ..access import Accesses
@@ -34,26 +36,6 @@ AXES = (
     Axis("group_n", GROUPS),
     Axis("num_stages", (2, 3, 4, 5, 6)),
     Axis("store_slices", (1, 2, 4)),
-    Axis("split", (1, 2, 3, 4, 6)),
-)
-# Bytes: where the third partition has the word that it counts with; read off Triton 3.6 and 3.7.
-COUNTED_AT: Final = 128
-# A share of less than a few steps of k, or more than some rounds of shares, only adds traffic.
-STRETCH = Constraint(
-    "split_steps",
-    "programs over k",
-    lambda problem, device, config: config.number("split"),
-    lambda problem, device, config: max(1, limits.cdiv(problem.k, config.number("block_k")) // 4),
-    "each share has four steps of k to do",
-)
-WAVES = Constraint(
-    "split_programs",
-    "shares",
-    lambda problem, device, config: (
-        0 if config["split"] == 1 else limits.tile_count(problem, config) * config.number("split")
-    ),
-    lambda problem, device, config: 4 * device.sm_count,
-    "more shares than four rounds of the GPU only add partial tiles",
 )
 MANY_ROWS = Constraint(
     "many_rows",
@@ -72,13 +54,10 @@ def _blocks(problem: Problem, config: Config) -> warp_groups.Blocks:
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
     across, its_config = turned(problem, config)
-    is_shared = config.number("split") > 1
-    turned_flags = {"A_TRANSPOSED": across.a_transposed, "B_TRANSPOSED": across.b_transposed, "TURNED": True}
+    flags = {"A_TRANSPOSED": across.a_transposed, "B_TRANSPOSED": across.b_transposed, "TURNED": True}
     return warp_groups.built(
-        mixed_tiles.mixed_tiles_kernel, problem, its_config, accesses,
-        integers=(*mixed_tiles.INTEGERS, "split") if is_shared else mixed_tiles.INTEGERS,
-        pointers={"partials": "*fp32", "counters": "*i32"} if is_shared else {},
-        others={**({} if is_shared else mixed_tiles.UNSHARED), **turned_flags}, blocks=_blocks(problem, config),
+        mixed_tiles.mixed_tiles_kernel, problem, its_config, accesses, integers=mixed_tiles.INTEGERS,
+        others=flags, blocks=_blocks(problem, config),
     )  # fmt: skip
 
 
@@ -86,15 +65,10 @@ def bind(call: Call, config: Config) -> Launch:
     problem, device = call.problem, call.device
     built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
     across, its_config = turned(problem, config)
-    tall, count = (one(across, device, its_config) for one in (heights.tall_rows, heights.tile_count))
-    split = config.number("split")
-    given: list[Any] = [*problem.shape, config.number("group_n"), tall]
-    if split > 1:
-        elements = count * split * its_config.number("block_m") * its_config.number("block_n")
-        counters = call.scratch.counters(count * warp_groups.consumers(its_config))
-        given += [split, call.scratch.partials(elements), counters]
-    grid = (min(count * split, device.sm_count), 1, 1)
-    arguments = warp_groups.arguments(call, config, *given, blocks=_blocks(problem, config))
+    tall = heights.tall_rows(across, device, its_config)
+    grid = (min(heights.tile_count(across, device, its_config), device.sm_count), 1, 1)
+    integers = (*problem.shape, config.number("group_n"), tall)
+    arguments = warp_groups.arguments(call, config, *integers, blocks=_blocks(problem, config))
     return bound(built, device.capability, grid, arguments)
 
 
@@ -107,27 +81,12 @@ def _across(constraint: Constraint) -> Constraint:
     return replace(constraint, amount=of(constraint.amount), limit=of(constraint.limit))
 
 
-def shared_memory(problem: Problem, device: Device, config: Config) -> float:
-    """That of `mixed_tiles`; where tiles are shared, the partitions are told three words more, and count."""
-    across, its_config = turned(problem, config)
-    alone = mixed_tiles.SHARED_MEMORY.amount(across, device, its_config)
-    if config["split"] == 1:
-        return alone
-    consumers, words = warp_groups.consumers(its_config), mixed_tiles.OPERAND_WORDS
-    handed_over = mixed_tiles.HANDED_OVER_BYTES[consumers]
-    shared = handed_over + warp_groups.told_bytes(problem, words, more_words=3)
-    if consumers == 3:
-        behind = warp_groups.barrier_bytes(config.number("num_stages"))
-        shared = limits.cdiv(behind + shared, COUNTED_AT) * COUNTED_AT + 4 - behind
-    return alone - handed_over - warp_groups.told_bytes(problem, words) + shared
-
-
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     """The tile that comes out even for 512 rows, and the widest one, but where its epilogue spills."""
     is_wide = DTYPES[problem.out_dtype].bytes == 4
     narrow = Config.of(
         "swapped_tiles", block_m=128, block_n=192, block_k=limits.step(problem), group_n=8 if problem.n > 1152 else 1,
-        num_stages=4 if is_wide else 5, store_slices=2, split=1,
+        num_stages=4 if is_wide else 5, store_slices=2,
     )  # fmt: skip
     wide = narrow.replace(block_m=256, num_stages=3, store_slices=4)
     spills = problem.epilogue != "" and (is_wide or "residual" in problem.epilogue_operands)
@@ -151,9 +110,7 @@ FAMILY = Family(
         _across(heights.HEIGHT),
         _across(limits.grouping(GROUPS)),
         _across(warp_groups.SLICES),
-        STRETCH,
-        WAVES,
-        limits.shared_memory(shared_memory),
+        _across(warp_groups.shared_memory(mixed_tiles.HANDED_OVER_BYTES, mixed_tiles.OPERAND_WORDS)),
     ),
     defaults=defaults,
     binary=binary,

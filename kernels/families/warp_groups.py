@@ -11,7 +11,7 @@ from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared,
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from .. import fused
-from ..access import VECTOR_BYTES, Accesses
+from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
 from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
@@ -168,17 +168,16 @@ def built(
     accesses: Accesses,
     *,
     integers: tuple[str, ...],
-    pointers: Mapping[str, str] | None = None,
     others: Mapping[str, Any] | None = None,
     blocks: Blocks | None = None,
 ) -> Binary:
-    """A kernel of the descriptors of A, B, D and `up`, of `integers`, of `pointers` by their types and an epilogue,
-    with `others` compiled in beside what all of them have. It starts as one warp group."""
+    """A kernel of the descriptors of A, B, D and `up`, of `integers` and an epilogue, with `others` compiled in beside
+    what all of them have. It starts as one warp group."""
     types: dict[str, str] = {}
     for name, dtype, block in zip("abd", _dtypes(problem), blocks or tile_blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
         types[name] = f"tensordesc<{element}{block},{_layout(block[1], dtype)!r}>"
-    types.update({**dict.fromkeys(integers, "i32"), **(pointers or {})})
+    types.update(dict.fromkeys(integers, "i32"))
     paired = {"up": types["b"]} if problem.products == 2 else {}
     extra = fused.parameters(problem, accesses, tiles.TRITON_TYPES[DTYPES[problem.out_dtype].storage])
     constants = {
@@ -191,19 +190,18 @@ def built(
         **(others or {}),
     }
     started = Config.of(config.family, num_warps=WARPS, num_stages=1)
-    divisible = {**extra.divisible, **dict.fromkeys(pointers or {}, VECTOR_BYTES)}
-    return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, divisible, started)
+    return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, extra.divisible, started)
 
 
-def arguments(call: Call, config: Config, *given: Any, blocks: Blocks | None = None) -> list[Any]:
-    """The run-time arguments of a kernel as `built` has it, its integers and pointers as they are given."""
+def arguments(call: Call, config: Config, *integers: int, blocks: Blocks | None = None) -> list[Any]:
+    """The run-time arguments of a kernel as `built` has it."""
     problem, blocks = call.problem, blocks or tile_blocks(call.problem, config)
     form = zip(tma_limits.in_memory(call), (*_dtypes(problem), problem.dtype), (*blocks, blocks[1]), strict=False)
     described = [
         TensorDescriptor(matrix, list(matrix.shape), list(matrix.stride()), block, _layout(block[1], dtype))
         for matrix, dtype, block in form
     ]
-    return [*described[:3], *given, *described[3:], *fused.arguments(call)]
+    return [*described[:3], *integers, *described[3:], *fused.arguments(call)]
 
 
 def shared_memory(handed_over: Mapping[int, int], words: Mapping[str, int]) -> Constraint:
@@ -228,9 +226,9 @@ def shared_memory(handed_over: Mapping[int, int], words: Mapping[str, int]) -> C
 OPERAND_WORDS: Final = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "up": 3, "residual": 2}
 
 
-def told_bytes(problem: Problem, words: Mapping[str, int], more_words: int = 0) -> int:
-    """What an epilogue's operands, and `more_words`, add to what the partitions are told; one word has room."""
-    return 16 * ((more_words + sum(words.get(name, 0) for name in problem.epilogue_operands)) // 2)
+def told_bytes(problem: Problem, words: Mapping[str, int]) -> int:
+    """What an epilogue's operands add to what the partitions are told; one word has room."""
+    return 16 * (sum(words.get(name, 0) for name in problem.epilogue_operands) // 2)
 
 
 def barrier_bytes(stages: int) -> int:

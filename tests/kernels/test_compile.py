@@ -217,12 +217,11 @@ def test_one_binary_serves_every_shape(name: str, layout: str, dtype: str) -> No
         problem = Problem(m, n, k, dtype, layout, epilogue=TAKEN.get(name, ""))
         for config in run_time_variants(family):
             keys.add(family.binary(problem, device, config, Accesses.dense(problem)).key)
-    in_two_forms = "programs_per_sm" in {axis.name for axis in family.axes} or name == "swapped_tiles"
-    assert len(keys) == (2 if in_two_forms else 1)
+    assert len(keys) == (2 if "programs_per_sm" in {axis.name for axis in family.axes} else 1)
 
 
 def run_time_variants(family: Family) -> Iterator[Config]:
-    """Configs that differ in nothing that is compiled in, but for whether programs stay or tiles are shared."""
+    """Configs that differ in nothing that is compiled in, but for whether programs stay."""
     run_time = {"group_m", "group_n", "split", "programs_per_sm"}
     for values in itertools.product(
         *(axis.values if axis.name in run_time else axis.values[-1:] for axis in family.axes)

@@ -105,11 +105,11 @@ def tolerance(problem: Problem, expected: torch.Tensor, size: torch.Tensor | flo
     if problem.dtype != "fp32":  # a sum that ends near nothing was as large as the others on its way, and was cut there
         relative += _CUT * problem.k / _STEP
         absolute = absolute + size * (_CUT * problem.k / _STEP)
-    if problem.products == 2:  # each product is the other one's factor
-        absolute = absolute * (1 + _FACTOR_SIGMAS * problem.k**0.5)
     if DTYPES[problem.dtype].storage.startswith("float8"):
         narrow = _NARROW_CUT * _narrow_steps(problem)
         relative, absolute = relative + narrow / 2, absolute + _NARROW_SIGMAS * narrow * size
+    if problem.products == 2:  # each product is the other one's factor
+        absolute = absolute * (1 + _FACTOR_SIGMAS * problem.k**0.5)
     return expected.abs() * relative + absolute
 
 
