@@ -5,7 +5,7 @@ by 128 or 256 tokens, the work comes out even where the tokens are a power of tw
 for 132 multiprocessors, where 128x128 makes 192 tiles and 128x256 makes 96. The kernel is that of `mixed_tiles`, and a
 tile is turned as it is stored.
 
-Shares of a tile along k were tried for 128 and 256 rows and lost: to leave, count and add partial tiles of 128x128 takes
+Shares of a tile along k were tried for 128 and 256 rows and lost: to leave, count and add partial tiles of 128x128 took
 6 us a launch. There cuBLAS stays ahead, by multicasting operands within clusters (H100, 2026-11).
 """
 

@@ -85,8 +85,7 @@ def store_columns(
     ACTIVATION: gl.constexpr, SLICES: gl.constexpr, TURNED: gl.constexpr = False,
 ):  # fmt: skip
     """Stores a tile of D, after the epilogue, in so many slices of columns through one buffer, each before the next one
-    needs it. `paired` is the tile of the second product, or None. What was multiplied `TURNED` is a tile of the
-    transposed D, and so are row, column, m and n."""
+    needs it. `paired` is the tile of the second product, or None. `TURNED`, all is of the transposed D."""
     if SLICES == 1:
         if TURNED:
             tile = tile.permute((1, 0))
