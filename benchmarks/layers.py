@@ -3,6 +3,7 @@
     python -P benchmarks/layers.py --db layers.db --budget 20m --out layers.json
     python -P benchmarks/layers.py --db layers.db --budget 10m --layouts nn tn --out backward.json
     python -P benchmarks/layers.py --db layers.db --skip-tuning --regimes sustained --out sustained.json
+    python -P benchmarks/layers.py --db plan.db --stored --out llama.json
 
 The shapes are drawn evenly, by a seed, from three classes of what the models of `kernels/models.py` compute: decode
 (m up to 64), medium and large (m from 2048 on). `nn` is the gradient of a layer's input and `tn` that of its weight.
@@ -63,6 +64,18 @@ def shapes(asked: argparse.Namespace) -> dict[Problem, str]:
                 chance = random.Random(f"{asked.seed}:{layout}:{dtype}:{kind}")
                 groups.append([(one, kind) for one in drawn(chance, classes[kind], layout, dtype, asked.count)])
     return dict(one for turn in itertools.zip_longest(*groups) for one in turn if one is not None)
+
+
+def stored(asked: argparse.Namespace) -> dict[Problem, str]:
+    """Problem -> its class, of those that the store holds: of each class so many at the most."""
+    with open_store(asked.db, readonly=True) as store:
+        held = [one for one in store.problems() if one.dtype in asked.dtypes and one.layout in asked.layouts]
+    found: dict[Problem, str] = {}
+    for kind, tokens in TOKENS.items():
+        fitting = sorted(one for one in held if one.m <= tokens[-1] and one not in found)
+        chosen = random.Random(f"{asked.seed}:{kind}").sample(fitting, min(asked.count, len(fitting)))
+        found |= {one: kind if one in chosen else "" for one in fitting}
+    return {one: kind for one, kind in found.items() if kind in asked.classes}
 
 
 def drawn(chance: random.Random, tokens: Sequence[int], layout: str, dtype: str, count: int) -> Iterator[Problem]:
@@ -140,9 +153,9 @@ def told(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def run(asked: argparse.Namespace) -> None:
-    classes = shapes(asked)
+    classes = stored(asked) if asked.stored else shapes(asked)
     document: dict[str, Any] = {"command": shlex.join(["benchmarks/layers.py", *sys.argv[1:]]), "races": []}
-    if not asked.skip_tuning:
+    if not (asked.skip_tuning or asked.stored):
         document["tuned_by"] = tune(list(classes), asked)
     until = time.monotonic() + asked.seconds
     for regime in asked.regimes:
@@ -170,6 +183,9 @@ def main() -> None:
     parser.add_argument("--db", type=Path, required=True, help="a store, made or gone on with")
     parser.add_argument("--budget", type=lambda text: Duration().convert(text, None, None), default=600.0)
     parser.add_argument("--skip-tuning", action="store_true", help="race what the store holds")
+    parser.add_argument(
+        "--stored", action="store_true", help="race the problems that the store holds, as it holds them"
+    )
     parser.add_argument("--tune-options", default="", help="more for `tilewright tune`, as one text")
     parser.add_argument("--count", type=int, default=16, help="shapes of each class, layout and dtype")
     parser.add_argument("--classes", nargs="+", choices=list(TOKENS), default=list(TOKENS))
