@@ -84,10 +84,11 @@ class Plan:
         self._races: list[float] = []  # seconds that each took
         self._pace: list[tuple[int, float]] = []  # new trials, and the seconds that they were done at
         self._shared = options.shared and len(problems) > 1
+        self._prefetched = 0  # problems whose kernels are being compiled, or are
 
     def run(self, calls: Mapping[Problem, float]) -> None:
         for index, problem in enumerate(self._problems):
-            self._meter.prefetch(problem)
+            self._prefetch(index)
             first = warm_starts(problem, self._meter.device.name, self._store)
             study = Study(problem, self._meter, self._store, self._options, first=first)
             self._studies.append(study)
@@ -98,6 +99,12 @@ class Plan:
                 break
             total = study.done + min(SLICE, self._left())
             self._advance(study, total, self._until())
+
+    def _prefetch(self, index: int) -> None:
+        """Compiles the kernels of the problems up to that one ahead: those of the next while this one is measured."""
+        for problem in self._problems[self._prefetched : index + 1]:
+            self._meter.prefetch(problem)
+        self._prefetched = max(self._prefetched, index + 1)
 
     def _advance(self, study: Study, total: int, until: float | None) -> None:
         study.advance(total, until, lambda progress: self._tell(study, progress))
@@ -161,6 +168,7 @@ class Plan:
         return now + max(0.0, free * share / (len(self._problems) - index * share))
 
     def _tell(self, study: Study, progress: Progress) -> None:
+        self._prefetch(len(self._studies))
         done = sum(one.done for one in self._studies)
         total = self._total()
         seconds = time.monotonic() - self._started

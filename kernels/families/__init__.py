@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable
-from functools import cache
-from itertools import chain
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Final
 
@@ -72,6 +71,7 @@ def is_deterministic(problem: Problem, config: Config) -> bool:
         return False
 
 
+@lru_cache(maxsize=16)  # a tuning asks for a problem's several times, and a tenth of a second goes into each
 def space(problem: Problem, device: Device, names: tuple[str, ...] = ()) -> ConfigSpace:
     """The valid configs of the named families (all by default) for a problem on a device: one space to search."""
     chosen = [family(name) for name in names] if names else list(FAMILIES.values())
@@ -90,15 +90,10 @@ def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (),
     Of the guesses that share a tile (blocks and split) only the first counts, so that they are different tiles.
     """
     chosen = [family(name) for name in names or FAMILIES if not family(name).is_library]
-    spaces = [one.space(problem, device) for one in chosen]
-    defaults = [
-        config
-        for one, valid in zip(chosen, spaces, strict=True)
-        for config in one.defaults(problem, device)
-        if config in valid
-    ]
+    valid = space(problem, device, tuple(one.name for one in chosen)) if chosen else ()
+    defaults = [config for one in chosen for config in one.defaults(problem, device) if config in valid]
     guesses: dict[object, Config] = {}
-    for config in by_guess(chain.from_iterable(spaces), problem, device):
+    for config in by_guess(valid, problem, device):
         tile = (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
         if len(guesses) < count:
             guesses.setdefault(tile, config)

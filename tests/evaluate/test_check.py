@@ -52,6 +52,25 @@ def test_tf32_may_round_its_inputs() -> None:
     assert not compare(result, made(Problem(64, 64, 2048, "fp32"))[1]).passed
 
 
+def test_what_is_beyond_the_range_of_d_is_infinite_there() -> None:
+    """As a gated pair is in fp16: a product of two long sums."""
+    _, against = made(Problem(64, 96, 65536, "fp16", epilogue="up"))
+    result = right(against)
+    assert result.isinf().any()
+    assert compare(result, against).passed
+    held = against.expected.abs().argmin()
+    result.view(-1)[held] = torch.inf
+    assert not compare(result, against).passed
+
+
+def test_a_short_sum_of_fp8_is_cut_off_too() -> None:
+    """To 13 bits behind the point, once at the least: as much as a hundredth of the rounding of D in bf16."""
+    _, against = made(Problem(64, 96, 6, "e5m2", out_dtype="fp32"))
+    cut = against.expected * (1 - 2.0**-14)
+    assert compare(cut, against).passed
+    assert not compare(against.expected * (1 - 2.0**-8), against).passed
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_what_is_wrong_is_found(dtype: str) -> None:
     problem = Problem(64, 96, 512, dtype)

@@ -34,6 +34,17 @@ def test_it_answers_one_request_after_another(process: Process) -> None:
     assert process.seconds_left() == float("inf")
 
 
+def test_what_is_sent_ahead_has_its_time_from_when_it_is_begun(process: Process) -> None:
+    process.ask(("echo", "there"), PATIENCE_S)
+    for value in (0.5, 0.4, 600.0):
+        process.send(("sleep", value), 0.8)
+    assert [process.receive(), process.receive()] == [0.5, 0.4]
+    assert process.busy
+    assert 0.5 < process.seconds_left() <= 0.8
+    with pytest.raises(ProcessTimedOut):
+        process.receive()
+
+
 def test_it_has_an_environment_of_its_own(process: Process) -> None:
     assert process.ask(("environment", "TILEWRIGHT_ECHO"), PATIENCE_S) == "set for it alone"
     assert "TILEWRIGHT_ECHO" not in os.environ

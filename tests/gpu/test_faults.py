@@ -17,7 +17,8 @@ from tilewright.tests import faults as compiled_faults
 from tilewright.tests.gpu.faults import MODULE, config_of
 from tilewright.tuner.api import TuneOptions, tune_with
 from tilewright.tuner.evaluate import MeterOptions
-from tilewright.tuner.evaluate.live import SERVER, LiveMeter
+from tilewright.tuner.evaluate.live import LiveMeter
+from tilewright.tuner.evaluate.measuring import SERVER
 from tilewright.tuner.store import TrialQuery, open_store
 from tilewright.tuner.trial import Outcome, Trial
 

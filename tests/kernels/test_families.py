@@ -17,7 +17,7 @@ import pytest
 from tilewright.kernels import families
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import ARCHES, Device, nominal
-from tilewright.kernels.families import FAMILIES, family, space
+from tilewright.kernels.families import FAMILIES, family, space, tiled, tiles
 from tilewright.kernels.family import Family, source_hash
 from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
@@ -260,6 +260,14 @@ for name in ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half")
         count, _, reasons = line.partition(" ")
         assert count == "0"
         assert "toolchain: 1 parts missing, 1 over the limit of 0 (this Triton has no Gluon for Hopper" in reasons
+
+
+def test_a_parameter_that_nobody_gives_is_told() -> None:
+    """Also one with a default: a launch passes every parameter by its place."""
+    problem = Problem(512, 512, 512)
+    config = FAMILIES["tiled"].defaults(problem, SM90)[0]
+    with pytest.raises(ValueError, match=r"tiled_kernel lacks a, b.*: give each parameter a type or a value"):
+        tiles.ordered(tiled.tiled_kernel, {}, {}, {}, config)
 
 
 def test_an_unknown_family_is_told() -> None:

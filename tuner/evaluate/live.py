@@ -14,31 +14,31 @@ from ...kernels import families
 from ...kernels.config import Config
 from ...kernels.device import Device
 from ...kernels.problem import Problem
-from ...kernels.space import ConfigSpace, union
+from ...kernels.space import ConfigSpace
 from ...kernels.stale import Today
 from ..referee import verdict_text
 from ..roofline import Ceilings
 from ..trial import Environment, Lane, Outcome, Race, Resources, Trial
 from .compiler import Built, CompilePool
 from .ledger import Ledger
-from .limits import CEILINGS_S, START_S, Limits
+from .limits import CEILINGS_S, Limits
+from .measuring import Measuring
 from .messages import (
     CeilingsRequest,
     Evaluated,
     EvaluateRequest,
-    Hello,
     Raced,
     RaceRequest,
     ReadLane,
     ReadRequest,
-    Welcome,
 )
-from .meter import MeterError, MeterOptions, RaceLimit, Spending, now
-from .process import Process, ProcessDied, ProcessTimedOut
+from .meter import MeterOptions, RaceLimit, Spending, now
+from .process import ProcessDied, ProcessTimedOut
 from .regime import regime_of
 
-SERVER: Final = f"{__package__}.server"
 AHEAD: Final = 400  # configs of a problem compiled before anybody asks: what a search of it is likely to come by
+# Requests sent ahead, so that the device does not wait while a sampler is asked or the next problem's space is made.
+QUEUED: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,16 @@ class LiveMeter:
     capacity: int
 
     def __init__(self, where: str, options: MeterOptions) -> None:
-        self._where = where
-        self._seed = options.seed
         self._regime = regime_of(options.regime)
         self._limits = Limits(options.evaluate_timeout_s, self._regime)
         self._opened = time.monotonic()
-        self._worked_before = 0.0
         self._families = tuple(families.family(name) for name in options.families or families.FAMILIES)
-        self._process = self._start()
-        self._welcome = self._greet()
+        self._process = Measuring(where, options.seed, self._regime.name)
+        self._welcome = self._process.welcome
         self._pool = CompilePool(self.device, options.jobs) if self.device.capability else None
         self.capacity = 1 if self._pool is None else 2 * self._pool.size + 2
         self._ready: deque[Ready] = deque()
-        self._under_way: UnderWay | None = None
+        self._under_way: deque[UnderWay] = deque()
         self._ended: list[Trial] = []
         self._best_speed: dict[Problem, float] = {}
         self._ledger = Ledger()
@@ -102,11 +99,11 @@ class LiveMeter:
     @property
     def busy_share(self) -> float:
         """Of the time since this meter was opened, what the measuring process spent on checks, readings and races."""
-        worked = self._worked_before + self._process.worked_seconds
-        return worked / (time.monotonic() - self._opened)
+        return self._process.worked_seconds / (time.monotonic() - self._opened)
 
     def space(self, problem: Problem) -> ConfigSpace:
-        return union(one.space(problem, self.device) for one in self._families if not one.is_library)
+        names = tuple(one.name for one in self._families if not one.is_library)
+        return families.space(problem, self.device, names) if names else ConfigSpace((), ())
 
     def defaults(self, problem: Problem) -> tuple[Config, ...]:
         return families.first_guesses(problem, self.device, tuple(one.name for one in self._families))
@@ -152,7 +149,7 @@ class LiveMeter:
             if self._ended:
                 ended, self._ended = self._ended, []
                 return ended
-            if self._under_way is None and not self._pool_size():
+            if not self._under_way and not self._pool_size():
                 return []
             self._wait()
 
@@ -163,7 +160,7 @@ class LiveMeter:
         racers = (library, *(config for config in configs if config != library))
         started_at = now()
         request = RaceRequest(problem, racers, limit.rounds, limit.seconds)
-        raced = self._ask(request, self._limits.race_s(problem, len(racers), limit))
+        raced = self._process.ask(request, self._limits.race_s(problem, len(racers), limit))
         if not raced.times_us:
             return None
         lanes = tuple(Lane(one, self.environment(one), read) for one, read in zip(racers, raced.times_us, strict=True))
@@ -175,14 +172,10 @@ class LiveMeter:
         """One time a round for each lane, in turn; without times, and with a reason, where one of them failed."""
         request = ReadRequest(tuple(lanes), limit.rounds, limit.seconds, at_least)
         work_s = sum(self._limits.evaluate_s(lane.problem) for lane in lanes)
-        return self._ask(request, limit.seconds + work_s)
+        return self._process.ask(request, limit.seconds + work_s)
 
     def ceilings(self) -> Ceilings | None:
-        try:
-            found: Ceilings = self._process.ask(CeilingsRequest(), CEILINGS_S)
-        except (ProcessDied, ProcessTimedOut):
-            self._replace_if(True)
-            return None
+        found: Ceilings | None = self._process.ask_for(CeilingsRequest(), CEILINGS_S)
         return found
 
     def close(self) -> None:
@@ -190,26 +183,13 @@ class LiveMeter:
             self._pool.close()
         self._process.close()
 
-    def _start(self) -> Process:
-        return Process(SERVER, self._where, str(self._seed), self._regime.name)
-
-    def _greet(self) -> Welcome:
-        try:
-            welcome: Welcome = self._process.ask(Hello(), START_S)
-        except (ProcessDied, ProcessTimedOut) as error:
-            self._process.close()
-            raise MeterError(
-                f"device {self._where!r} does not answer: {_last_line(error)}; run `tilewright doctor`"
-            ) from None
-        return welcome
-
     def _pool_size(self) -> int:
         return 0 if self._pool is None else len(self._pool)
 
     def _wait(self) -> None:
         connections = [] if self._pool is None else self._pool.connections()
         limit = 60.0 if self._pool is None else self._pool.seconds_left()
-        if self._under_way is not None:
+        if self._under_way:
             connections.append(self._process.connection)
             limit = min(limit, self._process.seconds_left())
         wait(connections, timeout=max(0.0, min(limit, 60.0)))
@@ -222,25 +202,28 @@ class LiveMeter:
                 self._ready.append(Ready(built.job.problem, built.job.config, built.resources))
 
     def _measure_next(self) -> None:
-        """Takes the measuring process's answer if it is there, and gives it the next config."""
-        if self._under_way is not None:
-            if not self._process.connection.poll() and self._process.seconds_left() > 0:
-                return
-            self._take_answer(self._under_way)
-            self._under_way = None
-        if self._ready:
-            self._give(self._ready.popleft())
+        """Takes the measuring process's answers that are there, and sends the next configs."""
+        while self._under_way and self._process.has_answered:
+            self._take_answer(self._under_way.popleft())
+            if self._under_way:
+                self._under_way[0].started_at = now()
+        while self._ready and len(self._under_way) < QUEUED and self._give(self._ready[0]):
+            self._ready.popleft()
 
-    def _give(self, ready: Ready) -> None:
+    def _give(self, ready: Ready) -> bool:
+        """Sends it; or not, to a process that has died of what it was sent before, as that one's answer will tell."""
         best = self._best_speed.get(ready.problem, 0.0)
         under_way = UnderWay(ready, now())
         try:
             limit_s = self._limits.evaluate_s(ready.problem)
             self._process.send(EvaluateRequest(ready.problem, ready.config, best), limit_s)
         except ProcessDied as died:
+            if self._under_way:
+                return False
             self._fail(under_way, Outcome.CRASHED, str(died))
-            return
-        self._under_way = under_way
+            return True
+        self._under_way.append(under_way)
+        return True
 
     def _take_answer(self, under_way: UnderWay) -> None:
         try:
@@ -258,28 +241,18 @@ class LiveMeter:
             problem, speed = under_way.ready.problem, trial.measurement.speed or 0.0
             self._best_speed[problem] = max(speed, self._best_speed.get(problem, 0.0))
         self._ledger.trial(under_way.ready.problem, answer.read_s, answer.round_s)
-        self._replace_if(answer.fatal)
+        if answer.fatal:
+            self._replace()
 
     def _fail(self, under_way: UnderWay, outcome: Outcome, reason: str) -> None:
         self._ended.append(self._trial(under_way, outcome, reason))
-        self._replace_if(True)
+        self._replace()
 
-    def _replace_if(self, lost: bool) -> None:
-        if lost:
-            self._worked_before += self._process.worked_seconds
-            self._process.kill()
-            self._process.close()
-            self._process = self._start()
-            self._greet()
-
-    def _ask(self, request: RaceRequest | ReadRequest, timeout_s: float) -> Raced:
-        """The answer; a process that is lost over it is replaced, and answers nothing but why."""
-        try:
-            answer: Raced = self._process.ask(request, timeout_s)
-        except (ProcessDied, ProcessTimedOut) as lost:
-            answer = Raced((), str(lost), fatal=True)
-        self._replace_if(answer.fatal)
-        return answer
+    def _replace(self) -> None:
+        """What was sent ahead is sent again, to another process."""
+        self._ready.extendleft(reversed([one.ready for one in self._under_way]))
+        self._under_way.clear()
+        self._process.replace()
 
     def _not_compiled(self, built: Built) -> Trial:
         ready = Ready(built.job.problem, built.job.config, built.resources)
@@ -299,7 +272,3 @@ class LiveMeter:
             measurement=found.measurement if found is not None else None,
             resources=ready.resources,
         )
-
-
-def _last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]

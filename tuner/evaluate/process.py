@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
@@ -28,7 +29,9 @@ class ProcessTimedOut(Exception):
 
 
 class Process:
-    """Runs `python -m MODULE FD ARGUMENTS...`, which answers on a connection, one request at a time.
+    """Runs `python -m MODULE FD ARGUMENTS...`, which answers on a connection, one request after another.
+
+    Requests may be sent ahead: each has its time from when the one before it was answered.
 
     A program of its own and not `multiprocessing`: a caller's script is not imported again, and the environment
     (which GPUs are visible) is the process's own. It ends with the one that started it, even when that is killed.
@@ -48,7 +51,8 @@ class Process:
         )
         theirs.close()
         self.connection = Connection(ours.detach())
-        self._deadline: float | None = None
+        self._asked: deque[float] = deque()  # for each request that is not answered, the seconds that it has
+        self._since = 0.0  # by the clock, when the first of them began
         self.worked_seconds = 0.0  # on requests, by its own clock
 
     @property
@@ -57,26 +61,28 @@ class Process:
 
     @property
     def busy(self) -> bool:
-        return self._deadline is not None
+        return bool(self._asked)
 
     def seconds_left(self) -> float:
         """Until the request under way must be answered; infinite when none is."""
-        return float("inf") if self._deadline is None else self._deadline - time.monotonic()
+        return self._since + self._asked[0] - time.monotonic() if self._asked else float("inf")
 
     def send(self, request: object, timeout_s: float) -> None:
-        """Asks; the answer must come within `timeout_s`.
+        """Asks; the answer must come within `timeout_s` of when the request is begun.
 
         Raises:
             ProcessDied: it is not there any more.
         """
-        self._deadline = time.monotonic() + timeout_s
+        if not self._asked:
+            self._since = time.monotonic()
+        self._asked.append(timeout_s)
         try:
             self.connection.send(request)
         except OSError:
             raise self._died() from None
 
     def receive(self) -> Any:
-        """The answer, waited for until its time is up.
+        """The answer to the first of the requests that are not answered, waited for until its time is up.
 
         Raises:
             ProcessDied: it ended instead of answering.
@@ -90,7 +96,8 @@ class Process:
             answer, seconds = self.connection.recv()
         except (OSError, EOFError, pickle.UnpicklingError):
             raise self._died() from None
-        self._deadline = None
+        self._asked.popleft()
+        self._since = time.monotonic()
         self.worked_seconds += seconds
         return answer
 
