@@ -15,8 +15,6 @@ RESULTS = Path(tilewright.__file__).parent / "results"
 LANDSCAPES = {path.name.removesuffix(".csv.gz"): path for path in RESULTS.glob("*/landscapes/*.csv.gz")}
 PUBLISHED = {(one.landscape, one.sampler): one for one in read_raw(RESULTS / "search" / RAW)[0]}
 BEHIND_CLIMBING = 0.02
-# Where it is further behind than it should be: half of the searches stay at a local optimum of .976 until then.
-KNOWN_GAPS = {("16x6144x4096-bf16-nt", 50): 0.025}
 STOPS = (25, 50, 100)
 
 
@@ -37,7 +35,7 @@ def test_what_is_published_reaches_the_bars(name: str) -> None:
 def test_what_is_published_is_not_behind_the_yardsticks(name: str, stop: int) -> None:
     ours, climb, random = (PUBLISHED[name, sampler].curve[stop - 1] for sampler in ("gp", "climb", "random"))
     assert ours >= random
-    assert ours >= climb - KNOWN_GAPS.get((name, stop), BEHIND_CLIMBING)
+    assert ours >= climb - BEHIND_CLIMBING
 
 
 def test_a_replay_of_today_reaches_the_bars() -> None:

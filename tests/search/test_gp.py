@@ -11,7 +11,8 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.space import Axis, ConfigSpace
 from tilewright.tuner.landscape import Landscape
 from tilewright.tuner.search import Search
-from tilewright.tuner.search.gp import expected_improvement
+from tilewright.tuner.search.gp import GPSampler, expected_improvement
+from tilewright.tuner.search.history import History
 from tilewright.tuner.search.points import Points
 from tilewright.tuner.search.process import Features, Hyper, Process, _Posterior, fitted, kernel
 from tilewright.tuner.search.replay import ReplayOptions, run
@@ -141,6 +142,22 @@ def test_it_learns_to_avoid_what_fails() -> None:
         for sampler in ("gp", "random")
     }
     assert failing["gp"] < 0.7 * failing["random"]
+
+
+def test_beside_a_best_whose_neighbours_are_tried_comes_the_next_best() -> None:
+    m, n = (Axis(name, (1, 2, 4, 8, 16, 32)) for name in ("m", "n"))
+    points = Points(ConfigSpace((m, n), [Config.of("plain", m=a, n=b) for a in m.values for b in n.values]))
+    best, beside_best, next_best, failed = 0, [1, 6], 35, 14  # of a grid of 6 x 6, numbered by rows
+    history = History(points)
+    history.tried, history.log_us = [failed, next_best, best], [np.inf, 1.0, 0.0]
+    history.open[history.tried] = False
+    sampler = GPSampler(points)
+    assert sorted(sampler._beside_best(history)) == beside_best
+    history.tried, history.log_us = [*history.tried, *beside_best], [*history.log_us, 3.0, 2.0]
+    history.open[beside_best] = False
+    assert sorted(sampler._beside_best(history)) == [29, 34]
+    history.open[[29, 34, 2, 7, 12]] = False  # all that lies beside what was measured
+    assert not len(sampler._beside_best(history))  # nothing is sought beside a failure
 
 
 def test_a_long_history_is_thinned_out() -> None:
