@@ -100,10 +100,17 @@ def deviation(built: Built, device: Device) -> str:
 def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
     family, device = FAMILIES[name], nominal(arch)
     chance = random.Random(f"{arch} {name}")
+
+    def few(problem: Problem) -> list[Config]:
+        """What was drawn, and the default where it is compiled soon and for what is tuned most."""
+        return tried(family, device, problem, chance, 1)[
+            : 1 if DTYPES[problem.dtype].bytes == 4 or arch != "sm90" else 2
+        ]
+
     jobs = [
         Job(problem, config)
         for problem in problems(chance.randrange(len(SHAPES)), TAKEN.get(name, ""))
-        for config in tried(family, device, problem, chance, 1)[: 1 if DTYPES[problem.dtype].bytes == 4 else 2]
+        for config in few(problem)
     ]
     assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
 
@@ -176,7 +183,7 @@ def test_no_default_spills(name: str) -> None:
         *((name, layout, "") for name in ("warp_specialized", "mixed_tiles") for layout in LAYOUTS),
         *((name, "nt", one) for name in ("warp_specialized", "mixed_tiles") for one in FUSED),
         *(("swapped_tiles", *one) for one in (("nt", ""), ("nn", ""), ("nt", "scale+bias+silu+residual"))),
-        *(("half_by_half", *one) for one in (("nt", "bias+gelu"), ("nt", "silu+up"), ("tn", "gelu"))),
+        *(("half_by_half", *one) for one in (("nt", "bias+gelu"), ("nt", "silu+up"))),
     ],
 )
 def test_warp_groups_multiply_asynchronously(name: str, layout: str, epilogue: str, cache: Path) -> None:
