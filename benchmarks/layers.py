@@ -4,6 +4,7 @@
     python -P benchmarks/layers.py --db layers.db --budget 10m --layouts nn tn --out backward.json
     python -P benchmarks/layers.py --db layers.db --skip-tuning --regimes sustained --out sustained.json
     python -P benchmarks/layers.py --db plan.db --stored --out llama.json
+    python -P benchmarks/layers.py --read llama.json
 
 The shapes are drawn evenly, by a seed, from three classes of what the models of `kernels/models.py` compute: decode
 (m up to 64), medium and large (m from 2048 on). `nn` is the gradient of a layer's input and `tn` that of its weight.
@@ -180,7 +181,8 @@ def run(asked: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--db", type=Path, required=True, help="a store, made or gone on with")
+    parser.add_argument("--db", type=Path, default=Path("layers.db"), help="a store, made or gone on with")
+    parser.add_argument("--read", type=Path, metavar="FILE", help="tell the means of what was written, and end")
     parser.add_argument("--budget", type=lambda text: Duration().convert(text, None, None), default=600.0)
     parser.add_argument("--skip-tuning", action="store_true", help="race what the store holds")
     parser.add_argument(
@@ -198,7 +200,11 @@ def main() -> None:
     parser.add_argument("--race-seconds", type=float, default=0.25, help="of a race in the default regime; see Regime")
     parser.add_argument("--seconds", type=float, default=3600.0, help="no race is begun after so many")
     parser.add_argument("--out", type=Path, default=Path("layers.json"))
-    run(parser.parse_args())
+    asked = parser.parse_args()
+    if asked.read is None:
+        run(asked)
+    else:
+        print(*told(json.loads(asked.read.read_text())["races"]), sep="\n")
 
 
 if __name__ == "__main__":

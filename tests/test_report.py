@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def test_page_is_what_the_command_prints(pack: Path) -> None:
     assert printed.exit_code == 0, printed.output
     page = (pack.parent / "README.md").read_text()
     assert page == printed.output, "run `make results`"
+
+
+@pytest.mark.parametrize("pack", PACKS, ids=lambda path: path.parent.name)
+def test_every_problem_counts_once_in_the_summary(pack: Path) -> None:
+    (summary,) = re.findall(r"^Geometric mean .*", (pack.parent / "README.md").read_text(), re.MULTILINE)
+    (count,) = map(int, re.findall(r"over (\d+) problems", summary))
+    assert sum(map(int, re.findall(r"\((\d+)\)", summary))) == count
+    assert sum(map(int, re.findall(r"(?:confidence|behind|tie|undecided) on (\d+)", summary))) == count
 
 
 @pytest.mark.parametrize("pack", RECORDED, ids=lambda path: path.parent.name)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean
 from typing import Final
 
 from ..kernels.config import Config
 from ..kernels.device import Device
-from ..kernels.problem import Problem
+from ..kernels.problem import MAX_EXTENT, Problem
 from .landscape import Landscape
 from .ratio import is_ahead, is_tie
 from .roofline import Ceilings
 from .store import Store
 from .store.ranking import Ranked, ranking
-from .trial import Environment, Outcome
+from .trial import Environment, Outcome, Ratio
 
 _NEAR_BEST: Final = 1.02
 
@@ -63,6 +63,7 @@ _PROTOCOL: Final = (
     "Above 1 ours is faster; `tie` is within 1%. Times are at the clock that cuBLAS ran at. `roofline` is the least "
     "time that the device's measured rates leave, as a share of ours."
 )
+_ROWS: Final = (("up to 64", 0, 64), ("up to 1024", 65, 1024), ("beyond", 1025, MAX_EXTENT))
 _LANDSCAPES: Final = (
     "Exhaustively measured spaces, one CSV a problem. Times are at one clock: the library's median over the recording, "
     "divided by the config's paired speed. A config that was slower than half of the best so far was read once."
@@ -182,14 +183,24 @@ def _winners(raced: Sequence[tuple[Ranked, Ranked]]) -> str:
 
 
 def _summary(raced: Sequence[tuple[Ranked, Ranked]]) -> str:
-    ratios = [ours.ratio for ours, _ in raced if ours.ratio is not None]
-    mean = math.exp(sum(math.log(ratio.median) for ratio in ratios) / len(ratios))
-    ahead, ties = sum(map(is_ahead, ratios)), sum(map(is_tie, ratios))
-    behind = sum(ratio.high < 1 and not is_tie(ratio) for ratio in ratios)
+    ratios = [(ours.problem.m, ours.ratio) for ours, _ in raced if ours.ratio is not None]
+    every = [ratio for _, ratio in ratios]
+    ahead, ties = sum(map(is_ahead, every)), sum(map(is_tie, every))
+    behind = sum(ratio.high < 1 and not is_tie(ratio) for ratio in every)
+    by_rows = [
+        f"{_mean(some)} with m {named} ({len(some)})"
+        for named, least, most in _ROWS
+        if (some := [ratio for m, ratio in ratios if least <= m <= most])
+    ]
+    undecided = len(every) - ahead - behind - ties
     return (
-        f"Geometric mean {mean:.3f} over {len(ratios)} problems: ahead of cuBLAS with confidence on {ahead}, behind on "
-        f"{behind}, a tie on {ties}, undecided on {len(ratios) - ahead - behind - ties}."
+        f"Geometric mean {_mean(every)} over {len(every)} problems: {', '.join(by_rows)}. Ahead of cuBLAS with "
+        f"confidence on {ahead}, behind on {behind}, a tie on {ties}, undecided on {undecided}."
     )
+
+
+def _mean(ratios: Sequence[Ratio]) -> str:
+    return f"{geometric_mean(ratio.median for ratio in ratios):.3f}"
 
 
 def _landscape_row(name: str, landscape: Landscape) -> tuple[str, ...]:
