@@ -26,6 +26,7 @@ SHAPES: Final = {
     "tall": ((2000, 40000), (1, 96), (1, 128)),
     "wide": ((1, 96), (2000, 40000), (1, 128)),
     "middling": ((129, 1500), (129, 1500), (1, 1500)),
+    "long": ((65, 290), (65, 290), (8192, 24000)),
 }
 SMALL: Final = ("tiny", "ragged")
 LARGEST: Final = 1 << 31  # m * n * k: the reference in fp64 takes a tenth of a millisecond

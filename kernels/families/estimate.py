@@ -33,7 +33,7 @@ _RATES: Final = MappingProxyType(
         120: Rates(1.0e6, 1.6e6),
     }
 )
-_WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles", "half_by_half")  # families in Gluon, whose programs stay
+_WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles", "shared_tiles", "half_by_half")  # families in Gluon
 _TMA: Final = ("descriptor", "swapped", *_WARP_GROUPS)  # families whose tiles it moves
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
 _FEED: Final = 1.05e5  # bytes/us of operands that reach one multiprocessor: 128x6144x4096 in 48 tiles, H100 (2026-11)

@@ -41,6 +41,7 @@ def test_decode_shapes_are_for_others(shape: tuple[int, int, int]) -> None:
         "warp_specialized",
         "mixed_tiles",
         "swapped_tiles",
+        "shared_tiles",
         "half_by_half",
     }
 

@@ -23,9 +23,10 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
 
 KERNELS: Final = [name for name, one in FAMILIES.items() if not one.is_library]
-GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half")
+GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half")
 TMA: Final = ("descriptor", "swapped", *GLUON)
-LEAST_ROWS: Final = {"mixed_tiles": 65, "swapped_tiles": 65, "half_by_half": 65}  # of a problem that a family is for
+LEAST_ROWS: Final = dict.fromkeys(GLUON[1:], 65)  # of a problem that a family is for
+LONG: Final = 1 << 15  # a k that every family takes
 EXTENTS: Final = ("block_m", "block_n", "block_k")  # of a tile: read by limits and guesses where there is no choice too
 TAKEN: Final = {"half_by_half": "bias+gelu"}  # of a family that is for some epilogues alone, one of them
 SM90: Final = nominal("sm90")
@@ -53,7 +54,8 @@ def some(name: str, seed: object = 0) -> Iterator[tuple[Problem, Device, Config]
                 (2**31 - 1, 64, 64),
                 (300, 96, 520),
                 (500, 1024, 520),
-                (900, 9000, 4096),
+                (900, 9000, LONG),
+                (300, 2048, LONG),
             ]
         )
         forms = chance.choice([*DTYPES]), chance.choice(LAYOUTS), chance.choice(["", *OUT_DTYPES])
@@ -113,7 +115,7 @@ def test_what_a_space_holds_is_what_it_does_not_reject(name: str) -> None:
     for problem, device, config in islice(some(name, "membership"), 200):
         one = FAMILIES[name].space(problem, device)
         assert (config in one) == (one.rejection(config) is None)
-    whole = FAMILIES[name].space(Problem(512, 4096, 4096, epilogue=TAKEN.get(name, "")), SM90)
+    whole = FAMILIES[name].space(Problem(512, 4096, LONG, epilogue=TAKEN.get(name, "")), SM90)
     assert set(whole) == {config for config in whole.product() if config in whole}
     assert len(whole) == len(set(whole))
 
@@ -121,7 +123,7 @@ def test_what_a_space_holds_is_what_it_does_not_reject(name: str) -> None:
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
-    for shape in ((1, 4096, 4096), (16, 6144, 4096), (256, 4096, 4096)):
+    for shape in ((1, 4096, 4096), (16, 6144, 4096), (256, 4096, LONG)):
         # TMA addresses rows of 16 bytes: a column of one or few rows stored as such is not for it.
         if name in TMA and (layout[0], shape[0]) == ("t", 1):
             continue
@@ -154,6 +156,13 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("swapped_tiles", Problem(2048, 512, 512), SM90, "many_rows"),
         ("swapped_tiles", Problem(512, 512, 511), SM90, "alignment"),
         ("swapped_tiles", Problem(512, 512, 512, epilogue="silu+up"), SM90, "products"),
+        ("shared_tiles", Problem(512, 512, 8192), nominal("sm100"), "arch"),
+        ("shared_tiles", Problem(64, 512, 8192), SM90, "rows"),
+        ("shared_tiles", Problem(512, 512, 8191), SM90, "alignment"),
+        ("shared_tiles", Problem(512, 512, 8064), SM90, "split_steps"),
+        ("shared_tiles", Problem(4096, 4096, 8192), SM90, "split_programs"),
+        ("shared_tiles", Problem(512, 512, 8192, "e4m3"), SM90, "promotion"),
+        ("shared_tiles", Problem(512, 512, 8192, epilogue="silu+up"), SM90, "products"),
         ("half_by_half", Problem(512, 512, 512, epilogue="gelu"), nominal("sm100"), "arch"),
         ("half_by_half", Problem(512, 512, 511, epilogue="gelu"), SM90, "alignment"),
         ("half_by_half", Problem(512, 512, 512, "int8", epilogue="silu"), SM90, "dtype"),
@@ -198,7 +207,7 @@ def test_a_gpu_kernel_is_not_for_the_host(name: str) -> None:
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_neighbours_are_valid_and_mutual(name: str) -> None:
-    one = FAMILIES[name].space(Problem(256, 4096, 4096, epilogue=TAKEN.get(name, "")), SM90)
+    one = FAMILIES[name].space(Problem(256, 4096, LONG, epilogue=TAKEN.get(name, "")), SM90)
     for config in random.Random(name).sample(list(one), 10):
         near = one.neighbours(config)
         assert near
@@ -235,7 +244,7 @@ def test_the_hash_is_of_every_byte(tmp_path: Path) -> None:
 
 
 def test_all_families_make_one_space() -> None:
-    problem = Problem(256, 4096, 4096)
+    problem = Problem(256, 4096, LONG)
     parts = [set(FAMILIES[name].space(problem, SM90)) for name in FAMILIES]
     assert set(space(problem, SM90)) == set().union(*parts)
     assert set(space(problem, SM90, ("split_k",))) == set(FAMILIES["split_k"].space(problem, SM90))
@@ -243,15 +252,15 @@ def test_all_families_make_one_space() -> None:
 
 def test_a_family_that_this_triton_cannot_have_says_so() -> None:
     """In a process of its own, in which Gluon's descriptors have gone elsewhere."""
-    program = """
+    program = f"""
 import sys
 sys.modules["triton.experimental.gluon.nvidia.hopper"] = None
 from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import Problem
-for name in ("warp_specialized", "mixed_tiles", "swapped_tiles", "half_by_half"):
+for name in {GLUON}:
     space = FAMILIES[name].space(Problem(512, 512, 512), nominal("sm90"))
-    print(len(space), {str(space.rejection(config)) for config in space.product()})
+    print(len(space), {{str(space.rejection(config)) for config in space.product()}})
 """
     ran = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, timeout=60, check=True)
     told = ran.stdout.splitlines()
