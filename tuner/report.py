@@ -74,7 +74,8 @@ _EXHAUSTED: Final = (
     "What tuning kept, beside the best of the exhaustively measured space of the same problem. `recorded` compares the "
     "two on that recording; a winner of a family that the recording does not hold has none. `by the library` compares "
     "their speeds, each as a multiple of the library's: the winner's in its race, the best's in the recording. The "
-    "recording is of another day, and its best, the least of many readings, is flattered by noise."
+    "recording is of another day, holds the families of that day and none that came later, and its best, the least of "
+    "many readings, is flattered by noise."
 )
 _EXHAUSTED_COLUMNS: Final = ("problem", "winner", "best recorded", "recorded", "by the library")
 _REACHED: Final = 0.98
