@@ -28,7 +28,7 @@ SHAPES: Final = {
     "middling": ((129, 1500), (129, 1500), (1, 1500)),
     "long": ((65, 290), (65, 290), (8192, 24000)),
 }
-SMALL: Final = ("tiny", "ragged")
+SMALL: Final = ("tiny", "ragged", "long")  # some families take long sums alone
 LARGEST: Final = 1 << 31  # m * n * k: the reference in fp64 takes a tenth of a millisecond
 WHOLE: Final = 8  # elements: whole vectors of 16 bits; every other time twice as many
 MARGIN: Final = 64  # elements before and behind a matrix

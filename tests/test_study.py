@@ -196,7 +196,7 @@ def test_the_winner_of_a_near_problem_is_tried_early(meter: Watched, store: Stor
 
 class Clocked(ReplayMeter):
     """A replay that takes time on a clock of its own: a failure ends early, and what no problem before had tried is
-    compiled, for which the device waits a fifth longer (it waited 16% of a plan of sixty problems, H200)."""
+    compiled, for which the device waits a fifth longer (it waited 16% of a plan of sixty problems, H100)."""
 
     clock = 0.0
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Final
 
@@ -105,7 +106,8 @@ class Study:
 
     Args:
         problem, meter, store, options: of what, with what.
-        first: configs tried before the sampler is asked, the best guess first; those not in the space are left out.
+        first: configs tried before the sampler is asked, the best guess first, by turns with what the meter holds
+            hopeful; those not in the space are left out.
     """
 
     def __init__(
@@ -125,8 +127,8 @@ class Study:
         if options.deterministic:
             self._space = ConfigSpace(self._space.axes, filter(partial(is_deterministic, problem), self._space))
             self._defaults = tuple(config for config in self._defaults if config in self._space)
-        first = (*self._defaults, *first)
-        self._search = Search(self._space, sampler=options.sampler, seed=options.seed, first=first)
+        by_turns = (one for pair in zip_longest(first, self._defaults) for one in pair if one is not None)
+        self._search = Search(self._space, sampler=options.sampler, seed=options.seed, first=tuple(by_turns))
         self._costs: list[float] = []
         self._left_out = 0
         self._recall()

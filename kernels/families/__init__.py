@@ -86,7 +86,8 @@ def by_guess(configs: Iterable[Config], problem: Problem, device: Device) -> lis
 
 
 def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (), count: int = 6) -> tuple[Config, ...]:
-    """Configs to try first: each family's defaults, then the `count` that an analytic guess holds fastest.
+    """Configs to try first: each family's defaults and the `count` that an analytic guess holds fastest, in its order,
+    so that a search that ends early has seen the most hopeful; before all others those that it says nothing of.
 
     Of the guesses that share a tile (blocks and split) only the first counts, so that they are different tiles.
     """
@@ -98,4 +99,6 @@ def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (),
         tile = (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
         if len(guesses) < count:
             guesses.setdefault(tile, config)
-    return tuple(dict.fromkeys((*defaults, *guesses.values())))
+    first = dict.fromkeys((*defaults, *guesses.values()))
+    ordered = by_guess(first, problem, device)
+    return (*(config for config in first if config not in ordered), *ordered)
