@@ -2,11 +2,10 @@
 
 512x2048x151936, the gradient that a layer of the vocabulary hands back, is 64 tiles of 128x128 for 132
 multiprocessors, and each takes half a millisecond: as whole tiles they are at 0.69 of cuBLAS, shared at 0.98 (H100,
-2026-11). Here `split` programs multiply a stretch of k each. One warp asks
-TMA for tiles of A and B, stage after stage; each consumer, a warp group of four warps, multiplies 64 rows of the tile
-with the whole width of B's. Those of the last stretch add what the others leave in scratch memory, in the order of k,
-so that repeats are bit-identical, and store D slice by slice. To leave, wait and add takes some 10 us, so that a share
-of less than 64 steps never paid.
+2026-11). Here `split` programs multiply a stretch of k each. One warp asks TMA for tiles of A and B, stage after stage;
+each consumer, a warp group of four warps, multiplies 64 rows of the tile with the whole width of B's. Those of the last
+stretch add what the others leave in scratch memory, in the order of k, so that repeats are bit-identical, and store D
+slice by slice. To leave, wait and add takes some 10 us, so that a share of fewer than 64 steps never paid.
 """
 
 from __future__ import annotations
