@@ -279,6 +279,13 @@ def test_a_parameter_that_nobody_gives_is_told() -> None:
         tiles.ordered(tiled.tiled_kernel, {}, {}, {}, config)
 
 
+def test_the_document_has_every_family_with_its_axes() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    told = {row[1].strip().strip("`"): tuple(re.findall(r"`(\w+)`", row[4])) for row in rows}
+    assert told == {name: tuple(axis.name for axis in one.axes) for name, one in FAMILIES.items()}
+
+
 def test_an_unknown_family_is_told() -> None:
     with pytest.raises(ValueError, match=r"family 'nonsense' is not known: use one of tiled, .*package\.module:NAME"):
         family("nonsense")
