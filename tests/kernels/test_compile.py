@@ -108,9 +108,10 @@ def test_a_sample_compiles_as_predicted(arch: str, name: str) -> None:
             : 1 if DTYPES[problem.dtype].bytes == 4 or arch != "sm90" else 2
         ]
 
+    every = 1 if arch == "sm90" else 3  # of others, that are not tuned, every third: dtypes and layouts take turns
     jobs = [
         Job(problem, config)
-        for problem in problems(chance.randrange(len(SHAPES)), TAKEN.get(name, ""))
+        for problem in itertools.islice(problems(chance.randrange(len(SHAPES)), TAKEN.get(name, "")), None, None, every)
         for config in few(problem)
     ]
     assert [text for built in compile_all(device, jobs) if (text := deviation(built, device))] == []
