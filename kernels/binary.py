@@ -29,6 +29,9 @@ class Binary:
         constants: (parameter, value) of what is compiled in.
         divisible: (parameter, divisor) that every call will honour.
         num_warps, num_stages: Triton's options.
+        cluster: programs that start together on neighbouring multiprocessors and reach each other's shared memory.
+        boxes: what one request to TMA moves by the first descriptors, where it is no block as Triton's types know it,
+            whose extents are powers of two.
     """
 
     kernel: Any
@@ -37,6 +40,8 @@ class Binary:
     divisible: tuple[tuple[str, int], ...]
     num_warps: int
     num_stages: int
+    cluster: int = 1
+    boxes: tuple[tuple[int, ...], ...] = ()
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -97,7 +102,18 @@ def compile_binary(binary: Binary, capability: int) -> CompiledKernel:
         binary.kernel, signature, {(names.index(name),): value for name, value in constants.items()}, attributes
     )
     options = {"num_warps": binary.num_warps, "num_stages": binary.num_stages}
-    return triton.compile(source, target=gpu_target(capability), options=options)
+    return _launched_so(triton.compile(source, target=gpu_target(capability), options=options), binary)
+
+
+def _launched_so(compiled: CompiledKernel, binary: Binary) -> CompiledKernel:
+    """With the clusters and boxes of `binary`, which Triton takes from what it has compiled."""
+    warps, _cluster, shared_bytes = compiled.packed_metadata
+    compiled.packed_metadata = (warps, binary.cluster, shared_bytes)
+    if binary.boxes:
+        known = compiled.metadata.tensordesc_meta
+        boxes = [{**one, "block_size": list(box)} for one, box in zip(known, binary.boxes, strict=False)]
+        compiled.metadata = compiled.metadata._replace(tensordesc_meta=[*boxes, *known[len(boxes) :]])
+    return compiled
 
 
 def usage(compiled: CompiledKernel) -> Usage:
@@ -135,6 +151,7 @@ def launcher(binary: Binary, capability: int) -> Callable[[Grid, Sequence[Any]],
 
         return interpret
     compiled = _loaded(binary, capability)
+    cluster = binary.cluster
     template = [constants.get(name) for name in binary.kernel.arg_names]
     places = [index for index, name in enumerate(binary.kernel.arg_names) if name not in constants]
 
@@ -142,6 +159,6 @@ def launcher(binary: Binary, capability: int) -> Callable[[Grid, Sequence[Any]],
         passed = template.copy()
         for place, argument in zip(places, arguments, strict=True):
             passed[place] = argument
-        compiled[grid](*passed)
+        compiled[grid[0] // cluster, grid[1], grid[2]](*passed)
 
     return launch

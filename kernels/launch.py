@@ -78,12 +78,12 @@ def direct(launch: Bound) -> Run:
     starter = compiled.run
     if starter.global_scratch_size or starter.profile_scratch_size:
         raise NotDirect("it wants global scratch memory, which Triton allocates")
-    warps, clusters, shared_bytes = compiled.packed_metadata
-    if clusters != 1 or starter.launch_cooperative_grid or starter.launch_pdl:
-        raise NotDirect("its blocks are launched in clusters, together, or before the kernel ahead has ended")
+    warps, _cluster, shared_bytes = compiled.packed_metadata
+    if starter.launch_cooperative_grid or starter.launch_pdl:
+        raise NotDirect("its blocks are launched together, or before the kernel ahead has ended")
     memory = [name for name in MEMORY if name in launch.named]
     parameters = (*_parameters(launch, compiled, memory), 0, 0)  # the last two are the scratch memory that it has not
-    form = (launch.grid, warps * WARP, shared_bytes)
+    form = (launch.grid, warps * WARP, launch.binary.cluster, shared_bytes)
     run: Run = _module().Start(compiled.function, *form, len(memory), parameters, device)
     return run
 

@@ -21,6 +21,7 @@ typedef struct {
   CUcontext context; // the primary one of the device that the kernel is loaded on
   unsigned grid[3];
   unsigned threads;
+  unsigned cluster; // programs that start together
   unsigned shared_bytes;
   int parameters;
   int addresses;
@@ -87,6 +88,15 @@ static PyObject *start(PyObject *of, PyObject *const *arguments, size_t flagged,
   form.blockDimY = form.blockDimZ = 1;
   form.sharedMemBytes = self->shared_bytes;
   form.hStream = (CUstream)(uintptr_t)given[self->addresses];
+  CUlaunchAttribute together;
+  if (self->cluster > 1) {
+    memset(&together, 0, sizeof(together));
+    together.id = CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION;
+    together.value.clusterDim.x = self->cluster;
+    together.value.clusterDim.y = together.value.clusterDim.z = 1;
+    form.attrs = &together;
+    form.numAttrs = 1;
+  }
   Py_BEGIN_ALLOW_THREADS // a launch waits where the queue is full: others go on
   code = launch_kernel(&form, self->function, parameters, NULL);
   Py_END_ALLOW_THREADS
@@ -120,11 +130,11 @@ static int lay_out(Start *self, int at, PyObject *parameter) {
 
 static PyObject *make(PyTypeObject *type, PyObject *arguments, PyObject *names) {
   unsigned long long function;
-  unsigned grid[3], threads, shared_bytes;
+  unsigned grid[3], threads, cluster, shared_bytes;
   int addresses, device;
   PyObject *parameters;
-  if (!PyArg_ParseTuple(arguments, "K(III)IIiO!i", &function, &grid[0], &grid[1], &grid[2], &threads, &shared_bytes,
-                        &addresses, &PyTuple_Type, &parameters, &device))
+  if (!PyArg_ParseTuple(arguments, "K(III)IIIiO!i", &function, &grid[0], &grid[1], &grid[2], &threads, &cluster,
+                        &shared_bytes, &addresses, &PyTuple_Type, &parameters, &device))
     return NULL;
   Py_ssize_t count = PyTuple_GET_SIZE(parameters);
   if (count > PARAMETERS || addresses < 0 || addresses > ADDRESSES)
@@ -137,6 +147,7 @@ static PyObject *make(PyTypeObject *type, PyObject *arguments, PyObject *names) 
   self->function = (CUfunction)(uintptr_t)function;
   memcpy(self->grid, grid, sizeof(grid));
   self->threads = threads;
+  self->cluster = cluster;
   self->shared_bytes = shared_bytes;
   self->parameters = (int)count;
   self->addresses = addresses;

@@ -18,14 +18,14 @@ from .absent import absent
 from .estimate import guess_us
 
 try:
-    from . import half_by_half, mixed_tiles, shared_tiles, swapped_tiles, warp_specialized
+    from . import clustered, half_by_half, mixed_tiles, shared_tiles, swapped_tiles, warp_specialized
 
     _GLUON: tuple[Family, ...] = tuple(
-        one.FAMILY for one in (warp_specialized, mixed_tiles, swapped_tiles, shared_tiles, half_by_half)
+        one.FAMILY for one in (warp_specialized, mixed_tiles, swapped_tiles, shared_tiles, half_by_half, clustered)
     )
 except ImportError as error:  # Gluon is experimental: another Triton may have it elsewhere
     _WHY = f"this Triton has no Gluon for Hopper as 3.6 and 3.7 have it: {error}"
-    _NAMES = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half")
+    _NAMES = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half", "clustered")
     _GLUON = tuple(absent(name, _WHY) for name in _NAMES)
 
 _TRITON = (tiled.FAMILY, descriptor.FAMILY, split_k.FAMILY, swapped.FAMILY)

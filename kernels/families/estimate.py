@@ -33,7 +33,13 @@ _RATES: Final = MappingProxyType(
         120: Rates(1.0e6, 1.6e6),
     }
 )
-_WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles", "shared_tiles", "half_by_half")  # families in Gluon
+_WARP_GROUPS: Final = (
+    "warp_specialized",
+    "mixed_tiles",
+    "shared_tiles",
+    "half_by_half",
+    "clustered",
+)  # families in Gluon
 _TMA: Final = ("descriptor", "swapped", *_WARP_GROUPS)  # families whose tiles it moves
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
 _FEED: Final = 1.05e5  # bytes/us of operands that reach one multiprocessor: 128x6144x4096 in 48 tiles, H100 (2026-11)
@@ -51,6 +57,7 @@ _LARGE_EXPONENT: Final = 0.03  # beyond the full tile, of warp groups: fewer byt
 _ROW_ORDER: Final = 1.08  # tiles in plain row order share less of the L2
 _AWAY_FROM_8: Final = 1.002  # a doubling of the group of rows, or a halving: to order equals
 _EIGHT_WARPS: Final = 1.05
+_ACROSS: Final = 1.04  # of two programs that share rows of A, against two that share columns of B (H100, 2026-11)
 _BESIDE: Final = 0.98  # of epilogues beside a multiplication: 219.1 us, 223.9 us with them between (H100, 2026-11)
 
 
@@ -83,6 +90,7 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     if split > 1:
         total += _JOIN_US + split * problem.m * problem.n * 8 / rates.memory_bytes
     total *= _BESIDE if config.family == "half_by_half" else 1.0
+    total *= _ACROSS if config.get("cluster_n") == 2 else 1.0
     return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
 
 
@@ -118,7 +126,8 @@ def _efficiency(config: Config) -> float:
 
 def _buffers(config: Config) -> int:
     asynchronous = config.family in _TMA or config.number("block_m") >= 64
-    return config.number("num_stages") - (0 if asynchronous else 1)
+    held = int(config.get("in_flight", 0))  # by a multiplication that is not done
+    return config.number("num_stages") - held - (0 if asynchronous else 1)
 
 
 def _resident(problem: Problem, device: Device, config: Config) -> int:

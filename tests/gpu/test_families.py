@@ -24,7 +24,10 @@ from tilewright.tuner.evaluate.check import compare, reference
 pytestmark = pytest.mark.gpu
 
 OURS = sorted(name for name, family in FAMILIES.items() if family.axes)
-TMA = ("descriptor", "swapped", "warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half")
+TMA = (
+    "descriptor", "swapped", "warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half",
+    "clustered",
+)  # fmt: skip
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
 # Whole tiles, ragged ones, one row, tiny, a long sum.
 SHAPES = (
@@ -251,7 +254,7 @@ def test_an_epilogue_is_right_and_no_less_accurate_than_its_steps_one_by_one(nam
                 assert check.error <= allowed, f"{config}: {check}; one by one the error is {allowed:.3g}"
                 served += 1
     soon_done = not set(steps_of(epilogue)) & {*ACTIVATIONS, "up", "residual"}
-    one_product = name in ("split_k", "swapped", "swapped_tiles", "shared_tiles")
+    one_product = name in ("split_k", "swapped", "swapped_tiles", "shared_tiles", "clustered")
     assert served or (one_product and "up" in epilogue) or (name == "half_by_half" and soon_done)
 
 

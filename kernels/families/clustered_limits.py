@@ -1,0 +1,128 @@
+"""What limits a config of `clustered`: its form, shared memory and registers."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+from ..config import Config
+from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
+from ..problem import DTYPES, Problem
+from ..space import Constraint
+from . import limits, warp_groups
+from .form import PANEL_BYTES, ROWS, Form, part_width
+
+KINDS: Final = MappingProxyType(
+    {"bf16": "bf16", "fp16": "f16", "e4m3": "e4m3", "e4m3fast": "e4m3", "e5m2": "e5m2", "int8": "s8"}
+)
+BUFFERS: Final = 2  # of a consumer, each for a part on its way out
+STAGES: Final = (3, 4, 5, 6, 7, 8, 10, 12)
+
+
+def form_of(problem: Problem, config: Config) -> Form:
+    """What a config is to the kernel."""
+    return Form(
+        kind=KINDS.get(problem.dtype, ""),
+        size=DTYPES[problem.dtype].bytes,
+        block_m=config.number("block_m"),
+        block_n=config.number("block_n"),
+        block_k=config.number("block_k"),
+        stages=config.number("num_stages"),
+        cluster_m=config.number("cluster_m"),
+        cluster_n=config.number("cluster_n"),
+        a_k_major=not problem.a_transposed,
+        b_k_major=problem.b_transposed,
+        in_flight=config.number("in_flight"),
+        promoted=DTYPES[problem.dtype].precision == "promoted",
+    )
+
+
+# Read off Triton 3.6 and 3.7: what the partitions are told, in bytes by the number of consumers, and in words of 8 for
+# an operand of the epilogue, where there is a second consumer to be told.
+HANDED_OVER_BYTES: Final = {1: 24, 2: 56}
+OPERAND_WORDS: Final = {"scale": 1, "row_scale": 1, "column_scale": 1, "bias": 1, "residual": 2}
+
+
+def _beside_ring(problem: Problem, config: Config) -> int:
+    """Bytes of shared memory: barriers, with what rounds them up, buffers for stores, what partitions are told."""
+    consumers = config.number("block_m") // ROWS
+    part = ROWS * part_width(config.number("block_n")) * DTYPES[problem.out_dtype].bytes
+    words = (consumers - 1) * sum(OPERAND_WORDS.get(name, 0) for name in problem.epilogue_operands)
+    return 1024 + consumers * BUFFERS * part + HANDED_OVER_BYTES[consumers] + 8 * words
+
+
+def shared_memory(problem: Problem, device: Device, config: Config) -> int:
+    """Of a program, in bytes."""
+    return config.number("num_stages") * limits.operand_bytes(problem, config) + _beside_ring(problem, config)
+
+
+def most_stages(problem: Problem, device: Device, config: Config) -> int:
+    """The largest of `STAGES` that fits, or the smallest one."""
+    room = device.shared_memory_bytes - _beside_ring(problem, config)
+    fitting = [stages for stages in STAGES if stages * limits.operand_bytes(problem, config) <= room]
+    return fitting[-1] if fitting else STAGES[0]
+
+
+def _step_bytes(problem: Problem, config: Config) -> int:
+    return config.number("block_k") * DTYPES[problem.dtype].bytes
+
+
+MULTIPLIED = Constraint(
+    "multiplied",
+    "operands that wgmma takes only with rows of 4 bytes",
+    lambda problem, device, config: int(problem.dtype not in KINDS),
+    lambda problem, device, config: 0,
+    "tf32 is not written yet, and IEEE fp32 has no tensor core",
+)
+PANELS = Constraint(
+    "step_bytes",
+    "bytes beside one panel or two",
+    lambda problem, device, config: min(abs(_step_bytes(problem, config) - panels * PANEL_BYTES) for panels in (1, 2)),
+    lambda problem, device, config: 0,
+    "a step of k is one panel of shared memory (128 bytes a row) or two",
+)
+ONE_PROMOTION = Constraint(
+    "promotion",
+    "bytes of k in flight or in a step",
+    lambda problem, device, config: (
+        _step_bytes(problem, config) + config.number("in_flight")
+        if DTYPES[problem.dtype].precision == "promoted"
+        else 0
+    ),
+    lambda problem, device, config: PANEL_BYTES,
+    "sums are promoted after each step of 128, and are done by then",
+)
+FULL = Constraint(
+    "num_stages",
+    "stages fewer than fit",
+    lambda problem, device, config: most_stages(problem, device, config) - config.number("num_stages"),
+    lambda problem, device, config: 0,
+    "a multiprocessor holds one program: what its stages leave is of no use",
+)
+NEIGHBOURS = Constraint(
+    "cluster",
+    "tiles beyond D in a cluster",
+    lambda problem, device, config: (
+        max(0, config.number("cluster_m") - limits.cdiv(problem.m, config.number("block_m")))
+        + max(0, config.number("cluster_n") - limits.cdiv(problem.n, config.number("block_n")))
+        + (config.number("cluster_m") * config.number("cluster_n") - 1) // 2
+    ),
+    lambda problem, device, config: 0,
+    "a cluster is two tiles at most; four were never faster (H100, 2026-11)",
+)
+
+
+def _accumulator(problem: Problem, device: Device, config: Config) -> float:
+    sums = 2 if DTYPES[problem.dtype].precision == "promoted" else 1
+    return sums * config.number("block_n") * ROWS / (warp_groups.WARPS * limits.WARP)
+
+
+def _registers(problem: Problem, device: Device, config: Config) -> float:
+    threads = (config.number("block_m") // ROWS + 1) * warp_groups.WARPS * limits.WARP
+    return min(MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM // threads // 8 * 8) - 31
+
+
+ACCUMULATOR = Constraint(
+    "accumulator", "registers a thread", _accumulator, _registers, f"sums of D's tile, 31 kept; {limits.GUIDE}"
+)
+CONSTRAINTS: Final = (MULTIPLIED, PANELS, ONE_PROMOTION, NEIGHBOURS, ACCUMULATOR, FULL)
