@@ -32,13 +32,14 @@ from ..family import Call, Family, Launch
 from ..launch import bound
 from ..problem import Problem
 from ..space import Axis
-from . import assembly, clustered_limits, form, limits, ptx, ring, tiles, warp_groups
+from . import assembly, clustered_limits, form, limits, ptx, ring, shares, tiles, warp_groups
 from . import tma as tma_limits
 from .clustered_limits import BUFFERS, STAGES, form_of, most_stages, shared_memory
 from .estimate import guess_us
 from .form import ROWS
 from .ptx import of
 from .ring import advance
+from .shares import synchronize
 
 GROUP_ROWS = gl.constexpr(ROWS)
 BARRIER = gl.constexpr(assembly.BARRIER_BYTES)
@@ -119,7 +120,7 @@ def store_part(
     d, tile, out, row, column, m, n, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     ACTIVATION: gl.constexpr, BUFFERS: gl.constexpr,
 ):  # fmt: skip
-    """Stores a part, after the epilogue, through a buffer that the store before the last one left."""
+    """Stores a part, after the epilogue, through a buffer that the store before the last one has left."""
     layout: gl.constexpr = tile.type.layout
     rows = row + gl.arange(0, tile.shape[0], gl.SliceLayout(1, layout))
     columns = column + gl.arange(0, tile.shape[1], gl.SliceLayout(0, layout))
@@ -128,6 +129,7 @@ def store_part(
         ACTIVATION,
     )  # fmt: skip
     tma.store_wait(BUFFERS - 1)
+    synchronize()  # one thread has waited, for it is that one's store
     out.store(tile.to(d.dtype))
     fence_async_shared()
     tma.async_copy_shared_to_global(d, [row, column], out)
@@ -199,7 +201,7 @@ def clustered_kernel(
 
 
 SHORT_GROUPS: Final = (1, 8)
-WIDTHS: Final = (48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256)
+WIDTHS: Final = (32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 256)
 AXES = (
     Axis("block_m", (64, 128)),
     Axis("block_n", WIDTHS),
@@ -261,7 +263,7 @@ def _of_rows(problem: Problem, device: Device, block_m: int) -> Iterator[Config]
         yield config.replace(num_stages=most_stages(problem, device, config))
 
 
-PARTS: Final = (clustered_limits.__file__, ptx.__file__, assembly.__file__, form.__file__)
+PARTS: Final = (clustered_limits.__file__, ptx.__file__, assembly.__file__, form.__file__, shares.__file__)
 FAMILY = Family(
     name="clustered",
     summary="tiles of any width, operands fetched once for two programs, as warp_specialized otherwise; sm_90 alone",
