@@ -151,15 +151,17 @@ def consume(
     ptx.meet(FORM)
     stage = 0
     phase = 0
+    turn = 0
     for cluster in range(gl.program_id(0) // CLUSTER, down * across, gl.num_programs(0) // CLUSTER):
         row, column = place(cluster, rank, m, n, group_m, FORM)
         parts, stage, phase = sum_of_tile(memory, full, empty, stage, phase, k, PART, FORM, TEXT)
         for part in gl.static_range(of(FORM, "parts")):
             store_part(
-                d, parts[part], out.index(PART * BUFFERS + part % BUFFERS), row + PART * GROUP_ROWS,
+                d, parts[part], out.index(PART * BUFFERS + turn), row + PART * GROUP_ROWS,
                 column + part * of(FORM, "width"), m, n,
                 scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn, ACTIVATION, BUFFERS,
             )  # fmt: skip
+            turn = (turn + 1) % BUFFERS
     tma.store_wait(0)
     ptx.meet(FORM)
 
