@@ -97,8 +97,9 @@ class SearchSpace:
     def product(self) -> Iterator[Config]:
         """Every combination, valid or not."""
         names = [axis.name for axis in self.axes]
+        by_name = sorted(range(len(names)), key=names.__getitem__)
         for values in itertools.product(*(axis.values for axis in self.axes)):
-            yield Config.of(self.family, dict(zip(names, values, strict=True)))
+            yield Config(self.family, tuple([(names[at], values[at]) for at in by_name]))
 
     def rejection(self, config: Config) -> Rejection | None:
         """The first limit that `config` passes; None when it is valid.
@@ -114,9 +115,14 @@ class SearchSpace:
                 return found
         return None
 
+    def _keeps_all(self, config: Config) -> bool:
+        """Whether a point of the axes is valid; of thousands, no rejection is written."""
+        given = self.problem, self.device, config
+        return all(one.amount(*given) <= one.limit(*given) for one in self.constraints)
+
     @cached_property
     def _valid(self) -> tuple[Config, ...]:
-        return tuple(config for config in self.product() if self.rejection(config) is None)
+        return tuple(config for config in self.product() if self._keeps_all(config))
 
     def __iter__(self) -> Iterator[Config]:
         return iter(self._valid)
@@ -125,7 +131,7 @@ class SearchSpace:
         return len(self._valid)
 
     def __contains__(self, config: object) -> bool:
-        return isinstance(config, Config) and self._on_axes(config) and self.rejection(config) is None
+        return isinstance(config, Config) and self._on_axes(config) and self._keeps_all(config)
 
     def neighbours(self, config: Config) -> list[Config]:
         """Valid configs one step away: the next value of one ordinal axis, any other of a categorical one."""

@@ -121,7 +121,7 @@ def no_sums(FORM: gl.constexpr):
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, of(FORM, "width"), 32 // of(FORM, "size")])
     parts = ()
     for _part in gl.static_range(of(FORM, "parts")):
-        parts += (gl.zeros((64, of(FORM, "width")), TYPE, layout),)
+        parts += (gl.zeros((64, of(FORM, "width")), TYPE, layout),)  # type: ignore[assignment]
     return parts
 
 
@@ -140,7 +140,7 @@ def added(parts, others):
     """Their sums, part by part."""
     sums = ()
     for part in gl.static_range(len(parts)):
-        sums += (parts[part] + others[part],)
+        sums += (parts[part] + others[part],)  # type: ignore[assignment]
     return sums
 
 
