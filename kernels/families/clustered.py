@@ -167,7 +167,7 @@ def clustered_kernel(
     a, b, d, m, n, k, group_m, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     FORM: gl.constexpr, TEXT: gl.constexpr, BUFFERS: gl.constexpr, ACTIVATION: gl.constexpr,
 ):  # fmt: skip
-    # The ring and its barriers, which `ptx` addresses from the beginning of shared memory.
+    # The ring and its barriers, which `ptx` addresses from the beginning of shared memory: the largest is put there.
     KIBS: gl.constexpr = of(FORM, "stages") * of(FORM, "stage_bytes") // 1024 + 1
     ring_and_barriers = gl.allocate_shared_memory(gl.int32, [KIBS, 256], gl.SwizzledSharedLayout(1, 1, 1, [0]))
     out = gl.allocate_shared_memory(d.dtype, [of(FORM, "consumers") * BUFFERS] + d.block_shape, d.layout)

@@ -130,5 +130,5 @@ def _registers(problem: Problem, device: Device, config: Config) -> float:
 ACCUMULATOR = Constraint(
     "accumulator", "registers a thread", _accumulator, _registers, f"sums of D's tile, 31 kept; {limits.GUIDE}"
 )
-# Those first that reject much for little: shared memory three of four, and how many stages fit is looked at last.
-CONSTRAINTS: Final = (PANELS, NEIGHBOURS, limits.shared_memory(shared_memory), ONE_PROMOTION, ACCUMULATOR)
+# Those first that reject much for little. How many stages would fit (`FULL`) is asked last.
+CONSTRAINTS: Final = (PANELS, NEIGHBOURS, ACCUMULATOR, limits.shared_memory(shared_memory), ONE_PROMOTION)

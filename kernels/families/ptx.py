@@ -1,7 +1,7 @@
 """Instructions of Hopper that Gluon of Triton 3.6 has no name for: clusters, TMA to several programs, wide wgmma.
 
-Shared memory is addressed by number here. What a kernel so uses it allocates first, and Triton puts it at the beginning
-(tests/kernels/test_compile.py looks). The text of longer pieces is in `assembly`.
+Shared memory is addressed by number here. What a kernel so uses is its largest allocation, which Triton puts at the
+beginning (tests/kernels/test_compile.py looks). The text of longer pieces is in `assembly`.
 """
 
 from __future__ import annotations
