@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -164,7 +164,20 @@ class ConfigSpace:
 
     def neighbours(self, config: Config) -> list[Config]:
         """Valid configs one step away on one axis, within the family; see `SearchSpace.neighbours`."""
-        return [near for near in _steps(config, self.axes) if near in self._known]
+        return [near for near in _steps(config, self._own.get(config.family, ())) if near in self._known]
+
+    @cached_property
+    def _own(self) -> dict[str, tuple[Axis, ...]]:
+        """Family -> the axes with the values that its configs have: between two of these, another's are no step."""
+        held: dict[str, set[tuple[str, AxisValue]]] = {}
+        for config in self._configs:
+            held.setdefault(config.family, set()).update(config.items_by_axis)
+        return {
+            family: tuple(
+                replace(axis, values=tuple(v for v in axis.values if (axis.name, v) in its)) for axis in self.axes
+            )
+            for family, its in held.items()
+        }
 
 
 def union(spaces: Iterable[Space]) -> ConfigSpace:
@@ -186,7 +199,7 @@ def merge_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
 def _steps(config: Config, axes: Iterable[Axis]) -> Iterator[Config]:
     present: Mapping[str, AxisValue] = config
     for axis in axes:
-        if axis.name not in present:
+        if present.get(axis.name) not in axis.values:
             continue
         at = axis.values.index(present[axis.name])
         others = axis.values[max(at - 1, 0) : at] + axis.values[at + 1 : at + 2] if axis.ordinal else axis.values
