@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -97,8 +97,9 @@ class SearchSpace:
     def product(self) -> Iterator[Config]:
         """Every combination, valid or not."""
         names = [axis.name for axis in self.axes]
+        by_name = sorted(range(len(names)), key=names.__getitem__)
         for values in itertools.product(*(axis.values for axis in self.axes)):
-            yield Config.of(self.family, dict(zip(names, values, strict=True)))
+            yield Config(self.family, tuple([(names[at], values[at]) for at in by_name]))
 
     def rejection(self, config: Config) -> Rejection | None:
         """The first limit that `config` passes; None when it is valid.
@@ -114,9 +115,14 @@ class SearchSpace:
                 return found
         return None
 
+    def _keeps_all(self, config: Config) -> bool:
+        """Whether a point of the axes is valid; of thousands, no rejection is written."""
+        given = self.problem, self.device, config
+        return all(one.amount(*given) <= one.limit(*given) for one in self.constraints)
+
     @cached_property
     def _valid(self) -> tuple[Config, ...]:
-        return tuple(config for config in self.product() if self.rejection(config) is None)
+        return tuple(config for config in self.product() if self._keeps_all(config))
 
     def __iter__(self) -> Iterator[Config]:
         return iter(self._valid)
@@ -125,7 +131,7 @@ class SearchSpace:
         return len(self._valid)
 
     def __contains__(self, config: object) -> bool:
-        return isinstance(config, Config) and self._on_axes(config) and self.rejection(config) is None
+        return isinstance(config, Config) and self._on_axes(config) and self._keeps_all(config)
 
     def neighbours(self, config: Config) -> list[Config]:
         """Valid configs one step away: the next value of one ordinal axis, any other of a categorical one."""
@@ -158,7 +164,20 @@ class ConfigSpace:
 
     def neighbours(self, config: Config) -> list[Config]:
         """Valid configs one step away on one axis, within the family; see `SearchSpace.neighbours`."""
-        return [near for near in _steps(config, self.axes) if near in self._known]
+        return [near for near in _steps(config, self._own.get(config.family, ())) if near in self._known]
+
+    @cached_property
+    def _own(self) -> dict[str, tuple[Axis, ...]]:
+        """Family -> the axes with the values that its configs have: between two of these, another's are no step."""
+        held: dict[str, set[tuple[str, AxisValue]]] = {}
+        for config in self._configs:
+            held.setdefault(config.family, set()).update(config.items_by_axis)
+        return {
+            family: tuple(
+                replace(axis, values=tuple(v for v in axis.values if (axis.name, v) in its)) for axis in self.axes
+            )
+            for family, its in held.items()
+        }
 
 
 def union(spaces: Iterable[Space]) -> ConfigSpace:
@@ -180,7 +199,7 @@ def merge_axes(axes: Iterable[Axis]) -> tuple[Axis, ...]:
 def _steps(config: Config, axes: Iterable[Axis]) -> Iterator[Config]:
     present: Mapping[str, AxisValue] = config
     for axis in axes:
-        if axis.name not in present:
+        if present.get(axis.name) not in axis.values:
             continue
         at = axis.values.index(present[axis.name])
         others = axis.values[max(at - 1, 0) : at] + axis.values[at + 1 : at + 2] if axis.ordinal else axis.values

@@ -34,7 +34,7 @@ from ..problem import Problem
 from ..space import Axis
 from . import assembly, clustered_limits, form, limits, ptx, ring, shares, tiles, warp_groups
 from . import tma as tma_limits
-from .clustered_limits import BUFFERS, STAGES, form_of, most_stages, shared_memory
+from .clustered_limits import BUFFERS, STAGES, form_of, most_stages
 from .estimate import guess_us
 from .form import ROWS
 from .ptx import of
@@ -171,7 +171,7 @@ def clustered_kernel(
     a, b, d, m, n, k, group_m, scale, row_scale, column_scale, bias, residual, stride_rm, stride_rn,
     FORM: gl.constexpr, TEXT: gl.constexpr, BUFFERS: gl.constexpr, ACTIVATION: gl.constexpr,
 ):  # fmt: skip
-    # The ring and its barriers, which `ptx` addresses from the beginning of shared memory.
+    # The ring and its barriers, which `ptx` addresses from the beginning of shared memory: the largest is put there.
     KIBS: gl.constexpr = of(FORM, "stages") * of(FORM, "stage_bytes") // 1024 + 1
     ring_and_barriers = gl.allocate_shared_memory(gl.int32, [KIBS, 256], gl.SwizzledSharedLayout(1, 1, 1, [0]))
     out = gl.allocate_shared_memory(d.dtype, [of(FORM, "consumers") * BUFFERS] + d.block_shape, d.layout)
@@ -246,11 +246,13 @@ def bind(call: Call, config: Config) -> Launch:
 
 
 def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
-    """Of tiles of 128 rows and of 64, those that the analytic guess holds fastest."""
+    """Of tiles of 128 rows and of 64, those that the analytic guess holds fastest, valid ones where there are any."""
+    valid = FAMILY.space(problem, device)
     found = []
     for block_m in (128, 64):
-        some = [config for config in _of_rows(problem, device, block_m) if config in FAMILY.space(problem, device)]
-        found += sorted(some, key=lambda config: guess_us(problem, device, config))[:1]
+        some = list(_of_rows(problem, device, block_m))
+        some = [config for config in some if config in valid] or some
+        found.append(min(some, key=lambda config: guess_us(problem, device, config)))
     return tuple(found)
 
 
@@ -281,7 +283,7 @@ FAMILY = Family(
         limits.fitting("block_m", "m", ROWS),
         limits.fitting("block_n", "n", ROWS),
         limits.grouping(SHORT_GROUPS),
-        limits.shared_memory(shared_memory),
+        clustered_limits.FULL,
     ),
     defaults=defaults,
     binary=binary,

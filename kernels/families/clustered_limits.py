@@ -67,17 +67,15 @@ def _step_bytes(problem: Problem, config: Config) -> int:
     return config.number("block_k") * DTYPES[problem.dtype].bytes
 
 
-MULTIPLIED = Constraint(
-    "multiplied",
-    "operands that wgmma takes only with rows of 4 bytes",
-    lambda problem, device, config: int(problem.dtype not in KINDS),
-    lambda problem, device, config: 0,
-    "tf32 is not written yet, and IEEE fp32 has no tensor core",
-)
+def _beside_panels(problem: Problem, device: Device, config: Config) -> int:
+    step = _step_bytes(problem, config)
+    return min(abs(step - PANEL_BYTES), abs(step - 2 * PANEL_BYTES))
+
+
 PANELS = Constraint(
     "step_bytes",
     "bytes beside one panel or two",
-    lambda problem, device, config: min(abs(_step_bytes(problem, config) - panels * PANEL_BYTES) for panels in (1, 2)),
+    _beside_panels,
     lambda problem, device, config: 0,
     "a step of k is one panel of shared memory (128 bytes a row) or two",
 )
@@ -99,14 +97,21 @@ FULL = Constraint(
     lambda problem, device, config: 0,
     "a multiprocessor holds one program: what its stages leave is of no use",
 )
+
+
+def _beyond(problem: Problem, device: Device, config: Config) -> int:
+    down, across = config.number("cluster_m"), config.number("cluster_n")
+    if down * across > 2:
+        return down * across - 2
+    return max(0, down - limits.cdiv(problem.m, config.number("block_m"))) + max(
+        0, across - limits.cdiv(problem.n, config.number("block_n"))
+    )
+
+
 NEIGHBOURS = Constraint(
     "cluster",
-    "tiles beyond D in a cluster",
-    lambda problem, device, config: (
-        max(0, config.number("cluster_m") - limits.cdiv(problem.m, config.number("block_m")))
-        + max(0, config.number("cluster_n") - limits.cdiv(problem.n, config.number("block_n")))
-        + (config.number("cluster_m") * config.number("cluster_n") - 1) // 2
-    ),
+    "tiles in a cluster beyond D or beyond two",
+    _beyond,
     lambda problem, device, config: 0,
     "a cluster is two tiles at most; four were never faster (H100, 2026-11)",
 )
@@ -125,4 +130,5 @@ def _registers(problem: Problem, device: Device, config: Config) -> float:
 ACCUMULATOR = Constraint(
     "accumulator", "registers a thread", _accumulator, _registers, f"sums of D's tile, 31 kept; {limits.GUIDE}"
 )
-CONSTRAINTS: Final = (MULTIPLIED, PANELS, ONE_PROMOTION, NEIGHBOURS, ACCUMULATOR, FULL)
+# Those first that reject much for little. How many stages would fit (`FULL`) is asked last.
+CONSTRAINTS: Final = (PANELS, NEIGHBOURS, ACCUMULATOR, limits.shared_memory(shared_memory), ONE_PROMOTION)

@@ -1,7 +1,7 @@
 """Instructions of Hopper that Gluon of Triton 3.6 has no name for: clusters, TMA to several programs, wide wgmma.
 
-Shared memory is addressed by number here. What a kernel so uses it allocates first, and Triton puts it at the beginning
-(tests/kernels/test_compile.py looks). The text of longer pieces is in `assembly`.
+Shared memory is addressed by number here. What a kernel so uses is its largest allocation, which Triton puts at the
+beginning (tests/kernels/test_compile.py looks). The text of longer pieces is in `assembly`.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def no_sums(FORM: gl.constexpr):
     layout: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, of(FORM, "width"), 32 // of(FORM, "size")])
     parts = ()
     for _part in gl.static_range(of(FORM, "parts")):
-        parts += (gl.zeros((64, of(FORM, "width")), TYPE, layout),)
+        parts += (gl.zeros((64, of(FORM, "width")), TYPE, layout),)  # type: ignore[assignment]
     return parts
 
 
@@ -140,7 +140,7 @@ def added(parts, others):
     """Their sums, part by part."""
     sums = ()
     for part in gl.static_range(len(parts)):
-        sums += (parts[part] + others[part],)
+        sums += (parts[part] + others[part],)  # type: ignore[assignment]
     return sums
 
 

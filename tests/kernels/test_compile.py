@@ -19,6 +19,7 @@ from tilewright.kernels.access import Accesses
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import Device, nominal
 from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.families.assembly import MAPS
 from tilewright.kernels.families.limits import result_bytes
 from tilewright.kernels.family import Family
 from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
@@ -187,6 +188,7 @@ def test_no_default_spills(name: str) -> None:
         *(("swapped_tiles", *one) for one in (("nt", ""), ("nn", ""), ("nt", "scale+bias+silu+residual"))),
         *(("shared_tiles", *one) for one in (("nn", ""), ("nt", "scale+bias+silu+residual"))),
         *(("half_by_half", *one) for one in (("nt", "bias+gelu"), ("nt", "silu+up"))),
+        *(("clustered", *one) for one in (("tn", ""), ("nt", "scale+bias+silu+residual"))),
     ],
 )
 def test_warp_groups_multiply_asynchronously(name: str, layout: str, epilogue: str, cache: Path) -> None:
@@ -196,6 +198,7 @@ def test_warp_groups_multiply_asynchronously(name: str, layout: str, epilogue: s
     space = family.space(problem, device)
     others = {"half_by_half": {"block_n": 256, "halved": 2}, "swapped_tiles": {"block_m": 128, "block_n": 128}}
     others["shared_tiles"] = {"block_m": 192, "block_n": 128, "store_slices": 2}
+    others["clustered"] = {"block_m": 128, "block_n": 160, "cluster_m": 2, "in_flight": 1}
     other = others.get(name, {"block_m": 192, "block_n": 128})
     second = next(config for config in space if all(config[axis] == value for axis, value in other.items()))
     built = compile_all(device, [Job(problem, config) for config in (family.defaults(problem, device)[0], second)])
@@ -212,6 +215,30 @@ def test_warp_groups_multiply_asynchronously(name: str, layout: str, epilogue: s
         )  # fmt: skip
         assert "registers" in said.stderr
         assert "serialized" not in said.stderr
+
+
+@pytest.mark.parametrize("epilogue", ["", "scale+bias+silu+residual"])
+@pytest.mark.parametrize(("block_m", "block_n"), [(64, 208), (128, 256)])
+def test_nothing_else_lies_where_clustered_addresses_memory_by_number(
+    block_m: int, block_n: int, epilogue: str, cache: Path
+) -> None:
+    """Its ring with the barriers is at the beginning and alive to the end; its first two parameters are tensor maps."""
+    family, device = FAMILIES["clustered"], nominal("sm90")
+    problem = Problem(1024, 4096, 4096, out_dtype="fp32", epilogue=epilogue)
+    wanted = ("block_m", block_m), ("block_n", block_n), ("cluster_m", 2)
+    config = next(one for one in family.space(problem, device) if set(wanted) <= set(one.items()))
+    (built,) = compile_all(device, [Job(problem, config)])
+    assert deviation(built, device) == ""
+    (text,) = (path.read_text() for path in cache.rglob("*.llir"))
+    used = [int(offset or 0) for offset in re.findall(r"@global_smem(?! =)(?:, i32 (\d+))?", text)]
+    stage_bytes = (block_m + block_n) * config.number("block_k") * 2
+    assert built.resources is not None
+    assert len(used) > 10
+    assert config.number("num_stages") * (stage_bytes + 16) <= min(used)
+    assert max(used) < built.resources.shared_memory_bytes
+    (text,) = (path.read_text() for path in cache.rglob("*.ptx"))
+    maps = re.findall(r"\.param \.align 64 \.b8 clustered_kernel_param_(\d+)\[128\]", text)
+    assert [int(at) for at in maps[:2]] == [*MAPS.values()]
 
 
 @pytest.mark.parametrize("name", KERNELS)

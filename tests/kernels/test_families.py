@@ -23,9 +23,9 @@ from tilewright.kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem
 from tilewright.tests import faults
 
 KERNELS: Final = [name for name, one in FAMILIES.items() if not one.is_library]
-GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half")
+GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half", "clustered")
 TMA: Final = ("descriptor", "swapped", *GLUON)
-LEAST_ROWS: Final = dict.fromkeys(GLUON[1:], 65)  # of a problem that a family is for
+LEAST_ROWS: Final = dict.fromkeys(GLUON[1:-1], 65)  # of a problem that a family is for
 LONG: Final = 1 << 15  # a k that every family takes
 EXTENTS: Final = ("block_m", "block_n", "block_k")  # of a tile: read by limits and guesses where there is no choice too
 TAKEN: Final = {"half_by_half": "bias+gelu"}  # of a family that is for some epilogues alone, one of them
@@ -171,6 +171,12 @@ def test_there_is_something_to_try_on_hopper(name: str, layout: str) -> None:
         ("half_by_half", Problem(512, 512, 512, epilogue="scale+bias"), SM90, "epilogue"),
         ("half_by_half", Problem(512, 512, 512, layout="nn", epilogue="silu+up"), SM90, "layout"),
         ("half_by_half", Problem(512, 512, 192, epilogue="residual"), SM90, "halved"),
+        ("clustered", Problem(512, 512, 512), nominal("sm80"), "arch"),
+        ("clustered", Problem(512, 512, 512), nominal("sm100"), "arch"),
+        ("clustered", Problem(512, 512, 511), SM90, "alignment"),
+        ("clustered", Problem(512, 512, 512, "tf32"), SM90, "dtype"),
+        ("clustered", Problem(512, 512, 512, "e4m3", "nn"), SM90, "dtype"),
+        ("clustered", Problem(512, 512, 512, epilogue="silu+up"), SM90, "products"),
         ("split_k", Problem(257, 512, 512), SM90, "rows"),
         ("swapped", Problem(257, 512, 512), SM90, "rows"),
         ("swapped", Problem(16, 512, 512), nominal("sm100"), "arch"),

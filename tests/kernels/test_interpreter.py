@@ -20,7 +20,7 @@ from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.problem import DTYPES, LAYOUTS
 
 # Gluon kernels do not run in the interpreter: they are compiled here and their numbers tested on a GPU.
-GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half")
+GLUON: Final = ("warp_specialized", "mixed_tiles", "swapped_tiles", "shared_tiles", "half_by_half", "clustered")
 KERNELS: Final = [name for name, family in FAMILIES.items() if not family.is_library and name not in GLUON]
 
 

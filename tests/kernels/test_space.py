@@ -8,6 +8,7 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.device import Device, nominal
 from tilewright.kernels.problem import Problem
 from tilewright.kernels.space import Axis, ConfigSpace, Constraint, SearchSpace, Space, merge_axes, union
+from tilewright.tuner.search.points import Points
 
 PROBLEM = Problem(64, 64, 64)
 AXES = (Axis("block", (16, 32, 64, 128)), Axis("stages", (1, 2, 3)), Axis("order", ("rows", "columns", "tiles"), False))
@@ -108,6 +109,21 @@ def test_a_union_keeps_the_families_apart(space: SearchSpace) -> None:
         Config.of("split", block=8, split=2),
         Config.of("split", block=16, split=4),
     }
+
+
+def test_values_of_another_family_alone_are_no_step() -> None:
+    """A family of tiles of any width would leave the others none beside: 80 and 96 stand between their 64 and 128."""
+    wide = [Config.of("wide", block=block) for block in (64, 80, 96, 128)]
+    doubled = [Config.of("doubled", block=block) for block in (64, 128, 256)]
+    both = ConfigSpace((Axis("block", (64, 80, 96, 128, 256)),), wide + doubled)
+    points = Points(both)
+    for found in (
+        {one: neighbours_of(both, one) for one in both},
+        {one: {points.config(near) for near in points.neighbours(at)} for at, one in enumerate(both)},
+    ):
+        assert found[doubled[1]] == {doubled[0], doubled[2]}
+        assert found[doubled[0]] == {doubled[1]}
+        assert found[wide[3]] == {wide[2]}
 
 
 def test_merged_axes_hold_the_values_of_all_in_order() -> None:

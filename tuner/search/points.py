@@ -47,6 +47,7 @@ class Points:
         self.axes = (Axis(FAMILY, tuple(families), ordinal=False), *space.axes)
         self._levels: list[Mapping[AxisValue, int]] = [families, *(levels[axis.name] for axis in space.axes)]
         self._place = place
+        self._held = [self._levels_of(family) for family in range(len(families))]
         # A random odd multiplier an axis makes a 64-bit hash of a row; a lookup compares the row that it finds.
         multipliers = np.random.default_rng(0).integers(1, 1 << 62, size=len(self.axes), dtype=np.uint64)
         self._multipliers = multipliers * np.uint64(2) + np.uint64(1)
@@ -95,6 +96,11 @@ class Points:
             row[0, column] = level
         return self.find(row)[0]
 
+    def _levels_of(self, family: int) -> list[NDArray[np.intp]]:
+        """Of each axis, in order, the levels that the family's configs have."""
+        rows = self.levels[self.levels[:, 0] == family]
+        return [np.flatnonzero(np.bincount(rows[:, column] + 1)) - 1 for column in range(len(self.axes))]
+
     def find(self, rows: NDArray[np.int16]) -> list[int | None]:
         """The number of each row of levels; None where the space does not hold it."""
         if not len(self):
@@ -105,14 +111,19 @@ class Points:
         return [int(index) if held else None for index, held in zip(found, same, strict=True)]
 
     def neighbours(self, index: int) -> list[int]:
-        """The configs one step away on one axis: the next level of an ordinal one, any other of a categorical one."""
+        """The configs one step away on one axis: the next level of an ordinal one, any other of a categorical one.
+
+        Levels are those that the family has: a value of another one alone does not stand between two of its own.
+        """
         row = self.levels[index]
+        held = self._held[row[0]]
         rows = []
         for column, axis in enumerate(self.axes[1:], start=1):
             if row[column] == ABSENT:
                 continue
-            levels = (row[column] - 1, row[column] + 1) if axis.ordinal else range(len(axis.values))
-            for level in levels:
+            own = held[column]
+            at = int(np.searchsorted(own, row[column]))
+            for level in (*own[max(at - 1, 0) : at], *own[at + 1 : at + 2]) if axis.ordinal else own:
                 near = row.copy()
                 near[column] = level
                 rows.append(near)
