@@ -81,24 +81,29 @@ def space(problem: Problem, device: Device, names: tuple[str, ...] = ()) -> Conf
 
 def by_guess(configs: Iterable[Config], problem: Problem, device: Device) -> list[Config]:
     """The tiled configs among these, those first that an analytic guess holds fastest."""
-    tiled_ones = [config for config in configs if {"block_m", "block_n", "block_k", "num_stages"} <= set(config)]
+    tiled_ones = [config for config in configs if {"block_m", "block_n", "block_k"} <= set(config)]
     return sorted(tiled_ones, key=lambda config: guess_us(problem, device, config))
+
+
+def _tile(config: Config) -> tuple[object, ...]:
+    return (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
 
 
 def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (), count: int = 6) -> tuple[Config, ...]:
     """Configs to try first: each family's defaults and the `count` that an analytic guess holds fastest, in its order,
     so that a search that ends early has seen the most hopeful; before all others those that it says nothing of.
 
-    Of the guesses that share a tile (blocks and split) only the first counts, so that they are different tiles.
+    Of those that share a tile (blocks and split) only the first counts, so that they are different tiles, and none that
+    a default has.
     """
     chosen = [family(name) for name in names or FAMILIES if not family(name).is_library]
     valid = space(problem, device, tuple(one.name for one in chosen)) if chosen else ()
     defaults = [config for one in chosen for config in one.defaults(problem, device) if config in valid]
-    guesses: dict[object, Config] = {}
+    tiles = {_tile(config): config for config in defaults}
+    most = len(tiles) + count
     for config in by_guess(valid, problem, device):
-        tile = (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
-        if len(guesses) < count:
-            guesses.setdefault(tile, config)
-    first = dict.fromkeys((*defaults, *guesses.values()))
+        if len(tiles) < most:
+            tiles.setdefault(_tile(config), config)
+    first = dict.fromkeys((*defaults, *tiles.values()))
     ordered = by_guess(first, problem, device)
     return (*(config for config in first if config not in ordered), *ordered)

@@ -34,7 +34,7 @@ from ..problem import Problem
 from ..space import Axis
 from . import assembly, clustered_limits, form, limits, ptx, ring, shares, tiles, warp_groups
 from . import tma as tma_limits
-from .clustered_limits import BUFFERS, STAGES, form_of, most_stages
+from .clustered_limits import BUFFERS, form_of
 from .estimate import guess_us
 from .form import ROWS
 from .ptx import of
@@ -209,26 +209,26 @@ AXES = (
     Axis("block_n", WIDTHS),
     Axis("block_k", (64, 128, 256)),
     Axis("group_m", SHORT_GROUPS),
-    Axis("num_stages", STAGES),
     Axis("cluster_m", (1, 2)),
     Axis("cluster_n", (1, 2)),
     Axis("in_flight", (0, 1)),
 )
 
 
-def _blocks(problem: Problem, config: Config) -> warp_groups.Blocks:
+def _blocks(problem: Problem, device: Device, config: Config) -> warp_groups.Blocks:
     """Of A, B and D as Triton knows them; of A and B only the inner extents count, the rest is in `Form.a` and `.b`."""
-    shape = form_of(problem, config)
+    shape = form_of(problem, device, config)
     (_, a_inner), (_, b_inner) = shape.a.box, shape.b.box
     return [ROWS, a_inner], [ROWS, b_inner], [ROWS, shape.width]
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
-    shape = form_of(problem, config)
+    shape = form_of(problem, device, config)
     text = assembly.assembly(shape, clustered_kernel.fn.__name__)
     built = warp_groups.built(
-        clustered_kernel, problem, config, accesses, integers=("m", "n", "k", "group_m"),
-        others={"FORM": shape, "TEXT": text, "BUFFERS": BUFFERS}, blocks=_blocks(problem, config),
+        clustered_kernel, problem, config.replace(num_stages=shape.stages), accesses,
+        integers=("m", "n", "k", "group_m"), others={"FORM": shape, "TEXT": text, "BUFFERS": BUFFERS},
+        blocks=_blocks(problem, device, config),
     )  # fmt: skip
     taken = tuple((name, value) for name, value in built.constants if name in built.kernel.arg_names)
     return replace(built, constants=taken, cluster=shape.cluster, boxes=(shape.a.box, shape.b.box))
@@ -237,11 +237,11 @@ def binary(problem: Problem, device: Device, config: Config, accesses: Accesses)
 def bind(call: Call, config: Config) -> Launch:
     problem, device = call.problem, call.device
     built = binary(problem, device, config, Accesses.of(call.a, call.b, call.d))
-    shape = form_of(problem, config)
+    shape = form_of(problem, device, config)
     down = limits.cdiv(problem.m, shape.block_m * shape.cluster_m)
     clusters = min(down * limits.cdiv(problem.n, shape.block_n * shape.cluster_n), device.sm_count // shape.cluster)
     integers = (*problem.shape, config.number("group_m"))
-    arguments = warp_groups.arguments(call, config, *integers, blocks=_blocks(problem, config))
+    arguments = warp_groups.arguments(call, config, *integers, blocks=_blocks(problem, device, config))
     return bound(built, device.capability, (clusters * shape.cluster, 1, 1), arguments)
 
 
@@ -250,21 +250,20 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     valid = FAMILY.space(problem, device)
     found = []
     for block_m in (128, 64):
-        some = list(_of_rows(problem, device, block_m))
+        some = list(_of_rows(problem, block_m))
         some = [config for config in some if config in valid] or some
         found.append(min(some, key=lambda config: guess_us(problem, device, config)))
     return tuple(found)
 
 
-def _of_rows(problem: Problem, device: Device, block_m: int) -> Iterator[Config]:
+def _of_rows(problem: Problem, block_m: int) -> Iterator[Config]:
     """A config of each width; it need not be valid."""
     is_high = problem.m > block_m
     for block_n in WIDTHS:
-        config = Config.of(
+        yield Config.of(
             "clustered", block_m=block_m, block_n=block_n, block_k=limits.step(problem), group_m=8 if is_high else 1,
-            num_stages=STAGES[0], cluster_m=2 if is_high else 1, cluster_n=1, in_flight=0,
+            cluster_m=2 if is_high else 1, cluster_n=1, in_flight=0,
         )  # fmt: skip
-        yield config.replace(num_stages=most_stages(problem, device, config))
 
 
 PARTS: Final = (clustered_limits.__file__, ptx.__file__, assembly.__file__, form.__file__, shares.__file__)
@@ -283,7 +282,6 @@ FAMILY = Family(
         limits.fitting("block_m", "m", ROWS),
         limits.fitting("block_n", "n", ROWS),
         limits.grouping(SHORT_GROUPS),
-        clustered_limits.FULL,
     ),
     defaults=defaults,
     binary=binary,

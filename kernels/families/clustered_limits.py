@@ -9,17 +9,18 @@ from ..config import Config
 from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
 from ..problem import DTYPES, Problem
 from ..space import Constraint
-from . import limits, warp_groups
-from .form import PANEL_BYTES, ROWS, Form, part_width
+from . import limits
+from .form import GROUP_THREADS, PANEL_BYTES, ROWS, Form, part_width
 
 KINDS: Final = MappingProxyType(
     {"bf16": "bf16", "fp16": "f16", "e4m3": "e4m3", "e4m3fast": "e4m3", "e5m2": "e5m2", "int8": "s8"}
 )
 BUFFERS: Final = 2  # of a consumer, each for a part on its way out
-STAGES: Final = (3, 4, 5, 6, 7, 8, 10, 12)
+FEWEST_STAGES: Final = 3
+MOST_STAGES: Final = 16
 
 
-def form_of(problem: Problem, config: Config) -> Form:
+def form_of(problem: Problem, device: Device, config: Config) -> Form:
     """What a config is to the kernel."""
     return Form(
         kind=KINDS.get(problem.dtype, ""),
@@ -27,7 +28,7 @@ def form_of(problem: Problem, config: Config) -> Form:
         block_m=config.number("block_m"),
         block_n=config.number("block_n"),
         block_k=config.number("block_k"),
-        stages=config.number("num_stages"),
+        stages=stages(problem, device, config),
         cluster_m=config.number("cluster_m"),
         cluster_n=config.number("cluster_n"),
         a_k_major=not problem.a_transposed,
@@ -51,16 +52,15 @@ def _beside_ring(problem: Problem, config: Config) -> int:
     return 1024 + consumers * BUFFERS * part + HANDED_OVER_BYTES[consumers] + 8 * words
 
 
+def stages(problem: Problem, device: Device, config: Config) -> int:
+    """As many as fit: a multiprocessor holds one program, and what its stages left would be of no use."""
+    room = device.shared_memory_bytes - _beside_ring(problem, config)
+    return max(FEWEST_STAGES, min(MOST_STAGES, room // limits.operand_bytes(problem, config)))
+
+
 def shared_memory(problem: Problem, device: Device, config: Config) -> int:
     """Of a program, in bytes."""
-    return config.number("num_stages") * limits.operand_bytes(problem, config) + _beside_ring(problem, config)
-
-
-def most_stages(problem: Problem, device: Device, config: Config) -> int:
-    """The largest of `STAGES` that fits, or the smallest one."""
-    room = device.shared_memory_bytes - _beside_ring(problem, config)
-    fitting = [stages for stages in STAGES if stages * limits.operand_bytes(problem, config) <= room]
-    return fitting[-1] if fitting else STAGES[0]
+    return stages(problem, device, config) * limits.operand_bytes(problem, config) + _beside_ring(problem, config)
 
 
 def _step_bytes(problem: Problem, config: Config) -> int:
@@ -90,13 +90,6 @@ ONE_PROMOTION = Constraint(
     lambda problem, device, config: PANEL_BYTES,
     "sums are promoted after each step of 128, and are done by then",
 )
-FULL = Constraint(
-    "num_stages",
-    "stages fewer than fit",
-    lambda problem, device, config: most_stages(problem, device, config) - config.number("num_stages"),
-    lambda problem, device, config: 0,
-    "a multiprocessor holds one program: what its stages leave is of no use",
-)
 
 
 def _beyond(problem: Problem, device: Device, config: Config) -> int:
@@ -119,16 +112,15 @@ NEIGHBOURS = Constraint(
 
 def _accumulator(problem: Problem, device: Device, config: Config) -> float:
     sums = 2 if DTYPES[problem.dtype].precision == "promoted" else 1
-    return sums * config.number("block_n") * ROWS / (warp_groups.WARPS * limits.WARP)
+    return sums * config.number("block_n") * ROWS / (GROUP_THREADS)
 
 
 def _registers(problem: Problem, device: Device, config: Config) -> float:
-    threads = (config.number("block_m") // ROWS + 1) * warp_groups.WARPS * limits.WARP
+    threads = (config.number("block_m") // ROWS + 1) * GROUP_THREADS
     return min(MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM // threads // 8 * 8) - 31
 
 
 ACCUMULATOR = Constraint(
     "accumulator", "registers a thread", _accumulator, _registers, f"sums of D's tile, 31 kept; {limits.GUIDE}"
 )
-# Those first that reject much for little. How many stages would fit (`FULL`) is asked last.
 CONSTRAINTS: Final = (PANELS, NEIGHBOURS, ACCUMULATOR, limits.shared_memory(shared_memory), ONE_PROMOTION)

@@ -10,7 +10,7 @@ from typing import Final
 from ..config import Config
 from ..device import REGISTERS_PER_SM, Device
 from ..problem import DTYPES, Problem
-from . import heights, limits
+from . import clustered_limits, heights, limits
 from .limits import cdiv
 
 
@@ -57,6 +57,7 @@ _LARGE_EXPONENT: Final = 0.03  # beyond the full tile, of warp groups: fewer byt
 _ROW_ORDER: Final = 1.08  # tiles in plain row order share less of the L2
 _AWAY_FROM_8: Final = 1.002  # a doubling of the group of rows, or a halving: to order equals
 _EIGHT_WARPS: Final = 1.05
+_CLUSTERED: Final = 1.01  # against warp groups at a tile that both have: it is tried after them
 _ACROSS: Final = 1.04  # of two programs that share rows of A, against two that share columns of B (H100, 2026-11)
 _BESIDE: Final = 0.98  # of epilogues beside a multiplication: 219.1 us, 223.9 us with them between (H100, 2026-11)
 
@@ -85,11 +86,12 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
     feed_us = rows / block_m * steps * limits.operand_bytes(problem, config) / _FEED
     throughput_us = max(multiply_us, feed_us, problem.bytes_moved / rates.memory_bytes)
-    latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(config) - 1)
+    latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(problem, device, config) - 1)
     total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + _waves_us(config, waves)
     if split > 1:
         total += _JOIN_US + split * problem.m * problem.n * 8 / rates.memory_bytes
     total *= _BESIDE if config.family == "half_by_half" else 1.0
+    total *= _CLUSTERED if config.family == "clustered" else 1.0
     total *= _ACROSS if config.get("cluster_n") == 2 else 1.0
     return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
 
@@ -124,10 +126,11 @@ def _efficiency(config: Config) -> float:
     return found
 
 
-def _buffers(config: Config) -> int:
+def _buffers(problem: Problem, device: Device, config: Config) -> int:
+    if config.family == "clustered":  # a multiplication that is not done holds a stage
+        return clustered_limits.stages(problem, device, config) - config.number("in_flight")
     asynchronous = config.family in _TMA or config.number("block_m") >= 64
-    held = int(config.get("in_flight", 0))  # by a multiplication that is not done
-    return config.number("num_stages") - held - (0 if asynchronous else 1)
+    return config.number("num_stages") - (0 if asynchronous else 1)
 
 
 def _resident(problem: Problem, device: Device, config: Config) -> int:
@@ -137,7 +140,7 @@ def _resident(problem: Problem, device: Device, config: Config) -> int:
     persistent = int(config.get("programs_per_sm", 0))
     if persistent:
         return persistent
-    block_bytes = _buffers(config) * limits.operand_bytes(problem, config) + limits.SM_RESERVED_BYTES
+    block_bytes = _buffers(problem, device, config) * limits.operand_bytes(problem, config) + limits.SM_RESERVED_BYTES
     threads = config.number("num_warps") * limits.WARP
     area = config.number("block_m") * config.number("block_n")
     registers = min(255, area // threads + 40) * threads

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 ROWS: Final = 64  # of D, that one warp group multiplies at once
+GROUP_THREADS: Final = 128  # of a warp group
 PANEL_BYTES: Final = 128
 UNIT: Final = 16  # bytes, in a matrix descriptor
 ATOM: Final = 8  # rows after which the swizzling begins again

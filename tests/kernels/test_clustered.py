@@ -14,7 +14,7 @@ from tilewright.kernels.binary import compile_binary
 from tilewright.kernels.config import Config
 from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
-from tilewright.kernels.families.clustered_limits import BUFFERS, form_of
+from tilewright.kernels.families.clustered_limits import BUFFERS, FEWEST_STAGES, MOST_STAGES, form_of, shared_memory
 from tilewright.kernels.families.form import ROWS, SWIZZLES
 from tilewright.kernels.launch import Bound
 from tilewright.kernels.operands import call, random_operands
@@ -24,7 +24,7 @@ from tilewright.kernels.scratch import Scratch
 SM90: Final = nominal("sm90")
 CLUSTERED: Final = FAMILIES["clustered"]
 VALID: Final = Config.of(
-    "clustered", block_m=128, block_n=80, block_k=64, group_m=8, num_stages=8, cluster_m=2, cluster_n=1, in_flight=1
+    "clustered", block_m=128, block_n=80, block_k=64, group_m=8, cluster_m=2, cluster_n=1, in_flight=1
 )
 LARGE: Final = Problem(512, 5120, 5120)
 INT8: Final = replace(LARGE, dtype="int8", out_dtype="bf16")
@@ -44,8 +44,7 @@ def valid(problem: Problem, **axes: int) -> Config:
     ("problem", "changes", "constraint"),
     [
         (LARGE, {}, None),
-        (LARGE, {"num_stages": 7}, "num_stages"),
-        (LARGE, {"num_stages": 10}, "shared_memory"),
+        (LARGE, {"block_n": 256, "block_k": 128}, "shared_memory"),
         (LARGE, {"cluster_n": 2}, "cluster"),
         (LARGE, {"cluster_m": 1, "cluster_n": 2}, None),
         (replace(LARGE, m=128), {"group_m": 1}, "cluster"),
@@ -54,13 +53,13 @@ def valid(problem: Problem, **axes: int) -> Config:
         (replace(LARGE, m=64), {"group_m": 1, "cluster_m": 1}, "block_m"),
         (replace(LARGE, n=80), {"cluster_m": 1, "cluster_n": 2}, "cluster"),
         (replace(LARGE, n=64), {}, "block_n"),
-        (LARGE, {"block_k": 256, "num_stages": 3}, "step_bytes"),
+        (LARGE, {"block_k": 256, "block_m": 64, "block_n": 64}, "step_bytes"),
         (INT8, {}, "step_bytes"),
         (INT8, {"block_k": 128}, None),
         (E4M3, {"block_k": 128}, "promotion"),
         (E4M3, {"block_k": 128, "in_flight": 0}, None),
-        (E4M3, {"block_k": 256, "num_stages": 4, "in_flight": 0}, "promotion"),
-        (E4M3, {"block_k": 128, "num_stages": 5, "in_flight": 0, "block_n": 144}, "accumulator"),
+        (E4M3, {"block_k": 256, "in_flight": 0}, "promotion"),
+        (E4M3, {"block_k": 128, "in_flight": 0, "block_n": 144}, "accumulator"),
     ],
     ids=str,
 )
@@ -73,10 +72,15 @@ def test_a_config_is_rejected_for_what_is_wrong_with_it(
 
 @pytest.mark.parametrize("dtype", ["bf16", "e4m3", "int8"])
 def test_a_tile_is_given_all_the_stages_that_fit(dtype: str) -> None:
-    """One number of stages a tile: no other is in the space."""
-    found = CLUSTERED.space(Problem(512, 5120, 5120, dtype), SM90)
-    axes = [axis.name for axis in CLUSTERED.axes if axis.name != "num_stages"]
-    assert len({tuple(config[axis] for axis in axes) for config in found}) == len(found)
+    problem = Problem(512, 5120, 5120, dtype)
+    counts = set()
+    for config in CLUSTERED.space(problem, SM90):
+        form, used = form_of(problem, SM90, config), shared_memory(problem, SM90, config)
+        assert used <= SM90.shared_memory_bytes
+        assert form.stages == MOST_STAGES or used + form.stage_bytes > SM90.shared_memory_bytes
+        counts.add(form.stages)
+    assert min(counts) >= FEWEST_STAGES
+    assert max(counts) > 8
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "e4m3", "int8"])
@@ -84,7 +88,7 @@ def test_the_ring_is_the_largest_allocation(dtype: str) -> None:
     """It has to be at the beginning of shared memory, and Triton puts the largest there, whatever the order."""
     problem = replace(LARGE, dtype=dtype, out_dtype="fp32")
     for config in CLUSTERED.space(problem, SM90):
-        form = form_of(problem, config)
+        form = form_of(problem, SM90, config)
         assert form.stages * form.stage_bytes > form.consumers * BUFFERS * ROWS * form.width * 4, config
 
 

@@ -20,6 +20,7 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.device import Device, nominal
 from tilewright.kernels.families import FAMILIES
 from tilewright.kernels.families.assembly import MAPS
+from tilewright.kernels.families.clustered_limits import form_of
 from tilewright.kernels.families.limits import result_bytes
 from tilewright.kernels.family import Family
 from tilewright.kernels.problem import DTYPES, LAYOUTS, Problem
@@ -231,10 +232,10 @@ def test_nothing_else_lies_where_clustered_addresses_memory_by_number(
     assert deviation(built, device) == ""
     (text,) = (path.read_text() for path in cache.rglob("*.llir"))
     used = [int(offset or 0) for offset in re.findall(r"@global_smem(?! =)(?:, i32 (\d+))?", text)]
-    stage_bytes = (block_m + block_n) * config.number("block_k") * 2
+    form = form_of(problem, device, config)
     assert built.resources is not None
     assert len(used) > 10
-    assert config.number("num_stages") * (stage_bytes + 16) <= min(used)
+    assert form.stages * (form.stage_bytes + 16) <= min(used)
     assert max(used) < built.resources.shared_memory_bytes
     (text,) = (path.read_text() for path in cache.rglob("*.ptx"))
     maps = re.findall(r"\.param \.align 64 \.b8 clustered_kernel_param_(\d+)\[128\]", text)

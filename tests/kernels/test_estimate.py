@@ -75,7 +75,7 @@ def test_what_a_cluster_shares_and_what_is_in_flight_are_accounted_for() -> None
     """As measured: two programs that share columns of B are faster than two that share rows of A."""
     problem = Problem(256, 5120, 5120)
     config = Config.of(
-        "clustered", block_m=128, block_n=80, block_k=64, group_m=8, num_stages=8, cluster_m=2, cluster_n=1, in_flight=0
+        "clustered", block_m=128, block_n=80, block_k=64, group_m=8, cluster_m=2, cluster_n=1, in_flight=0
     )
     down = guess_us(problem, SM90, config)
     assert down < guess_us(problem, SM90, config.replace(cluster_m=1, cluster_n=2))
