@@ -44,8 +44,8 @@ def test_decode_shapes_are_for_others(shape: tuple[int, int, int]) -> None:
         "swapped_tiles",
         "shared_tiles",
         "half_by_half",
-        "clustered",
     }
+    assert first[0].family != "clustered"  # its narrowest tile, of 32 columns, comes near at 64 rows
 
 
 @pytest.mark.parametrize("shape", [(1, 4096, 4096), (512, 4096, 4096), (512, 2048, 151936)])
