@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilewright.kernels.config import Config
-from tilewright.kernels.device import Device
+from tilewright.kernels.device import Device, nominal
+from tilewright.kernels.families import first_guesses
 from tilewright.kernels.problem import Problem
 from tilewright.tests import recorded
 from tilewright.tests.recorded import LIBRARY, OTHER, PROBLEM
@@ -186,12 +187,34 @@ def test_a_plan_keeps_to_its_seconds(meter: Watched, store: Store) -> None:
 
 def test_the_winner_of_a_near_problem_is_tried_early(meter: Watched, store: Store) -> None:
     study(meter, store)
-    warm = warm_starts(OTHER, meter.device.name, store)
+    warm = warm_starts(OTHER, meter, store)
     best = min((one for one in store.trials() if one.config != LIBRARY), key=lambda one: one.median_us or 1e9)
     assert warm[0] == best.config
     meter.submitted.clear()
     run_plan([OTHER], meter, store, options=OPTIONS, watch=lambda at: None)
     assert best.config in meter.submitted[:3]
+
+
+class Guessing(ReplayMeter):
+    """A replay that has first guesses, as a GPU has them."""
+
+    def defaults(self, problem: Problem) -> tuple[Config, ...]:
+        return first_guesses(problem, self.device)
+
+
+def test_of_near_problems_what_is_far_slower_here_is_no_warm_start(store: Store) -> None:
+    """16 rows of A are one tile of these; of 128 they would be eight, and B is loaded for each."""
+    few, many = Problem(16, 4096, 4096), Problem(128, 4096, 4096)
+    low = Config.of("swapped", block_m=16, block_n=64, block_k=256, num_warps=4, num_stages=5, split=1)
+    high = Config.of("descriptor", block_m=64, block_n=64, block_k=128, group_m=1, num_warps=4, num_stages=6,
+                     programs_per_sm=0)  # fmt: skip
+    readings = Landscape.of(few.key, {low: Reading(13.0), high: Reading(14.0)})
+    meter = Guessing({few: readings}, nominal("sm90"), Environment("", "", "", "", "", ""))
+    for config in (low, high):
+        meter.submit(few, config)
+        store.add_all(meter.collect(), [])
+    assert warm_starts(few, meter, store) == (low, high)
+    assert warm_starts(many, meter, store) == (high,)
 
 
 class Clocked(ReplayMeter):
@@ -268,8 +291,8 @@ def test_tuning_never_ends_below_the_best_of_its_warm_starts(sampler: str, score
         for number, score in enumerate(scores):  # of the problem itself, of a near one, in turn
             old.submit((OTHER, PROBLEM)[number % 2], ours[score])
             store.add_all(old.collect(), [])
-        first = warm_starts(OTHER, device.name, store)
         meter = ReplayMeter({OTHER: landscape}, device, replace(stale, kernel_hash="of today"))
+        first = warm_starts(OTHER, meter, store)
         effort = replace(OPTIONS.effort, trials=len(first) or 1)
         run_plan([OTHER], meter, store, options=StudyOptions(effort, sampler, seed), watch=lambda at: None)
         today = [one for one in store.trials(TrialQuery(problem=OTHER)) if one.environment.kernel_hash == "of today"]

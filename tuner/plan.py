@@ -89,7 +89,7 @@ class Plan:
     def run(self, calls: Mapping[Problem, float]) -> None:
         for index, problem in enumerate(self._problems):
             self._prefetch(index)
-            first = warm_starts(problem, self._meter.device.name, self._store)
+            first = warm_starts(problem, self._meter, self._store)
             study = Study(problem, self._meter, self._store, self._options, first=first)
             self._studies.append(study)
             self._advance(study, self._first_total(study), self._first_until(index))
