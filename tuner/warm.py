@@ -8,8 +8,7 @@ from itertools import chain
 from typing import Final
 
 from ..kernels.config import Config
-from ..kernels.families import by_guess
-from ..kernels.families.estimate import guess_us
+from ..kernels.families import by_guess, guess_us
 from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store

@@ -15,7 +15,7 @@ from ..problem import Problem
 from ..space import ConfigSpace, union
 from . import cpu_blas, cublas, descriptor, split_k, swapped, tiled
 from .absent import absent
-from .estimate import guess_us
+from .estimate import guess_us as guess_us
 
 try:
     from . import clustered, half_by_half, mixed_tiles, shared_tiles, swapped_tiles, warp_specialized
