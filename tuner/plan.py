@@ -103,7 +103,7 @@ class Plan:
     def _prefetch(self, index: int) -> None:
         """Compiles the kernels of the problems up to that one ahead: those of the next while this one is measured."""
         for problem in self._problems[self._prefetched : index + 1]:
-            self._meter.prefetch(problem)
+            self._meter.prefetch(problem, warm_starts(problem, self._meter, self._store))
         self._prefetched = max(self._prefetched, index + 1)
 
     def _advance(self, study: Study, total: int, until: float | None) -> None:

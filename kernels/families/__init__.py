@@ -89,6 +89,7 @@ def _tile(config: Config) -> tuple[object, ...]:
     return (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
 
 
+@lru_cache(maxsize=16)  # for a problem whose kernels are compiled ahead, and again when it is searched
 def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (), count: int = 6) -> tuple[Config, ...]:
     """Configs to try first: each family's defaults and the `count` that an analytic guess holds fastest, in its order,
     so that a search that ends early has seen the most hopeful; before all others those that it says nothing of.

@@ -130,6 +130,21 @@ def test_what_is_asked_for_goes_before_what_is_compiled_ahead() -> None:
         pool.close()
 
 
+def test_what_is_compiled_ahead_last_goes_before_what_earlier_problems_left(cache: Path) -> None:
+    """A plan comes to the next problem before all is compiled that an earlier one might have come by."""
+    pool = CompilePool(DEVICE, jobs=1, timeout_s=PATIENCE_S)
+    try:
+        first, latest = (config_of("COMPILES", variant) for variant in range(2))
+        pool.submit(PROBLEM, first)
+        pool.prefetch(PROBLEM, [config_of("COMPILER_HANGS")])
+        pool.prefetch(replace(PROBLEM, m=2 * PROBLEM.m), [latest])
+        # The one that hangs would keep the only process busy.
+        assert soon(lambda: [built.job.config for built in pool.collect()] == [first], PATIENCE_S)
+        assert soon(lambda: compiled_files(cache) == 2, PATIENCE_S)
+    finally:
+        pool.close()
+
+
 def test_more_shared_memory_than_there_is_is_told() -> None:
     small = replace(DEVICE, shared_memory_bytes=4096)
     config = Config.of("tiled", block_m=64, block_n=64, block_k=32, group_m=1, num_warps=4, num_stages=2)

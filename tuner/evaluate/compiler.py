@@ -75,12 +75,15 @@ class CompilePool:
         self._feed()
 
     def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
-        """Compiles these when there is nothing else to do; they are not collected until they are submitted."""
+        """Compiles these when there is nothing else to do, in their order and before what earlier calls left; they are
+        not collected until they are submitted."""
+        latest: dict[object, Job] = {}
         for config in configs:
             job = Job(problem, config)
             key = self._key(job)
             if key not in self._known and key not in self._wanted:
-                self._ahead.setdefault(key, job)
+                latest.setdefault(key, job)
+        self._ahead = {**latest, **{key: job for key, job in self._ahead.items() if key not in latest}}
         self._feed()
 
     def connections(self) -> list[Connection]:

@@ -136,11 +136,12 @@ class LiveMeter:
         else:
             self._pool.submit(problem, config)
 
-    def prefetch(self, problem: Problem) -> None:
-        """The configs that an analytic guess holds fastest, first."""
+    def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
+        """What is tried first, then the configs that an analytic guess holds fastest."""
         if self._pool is not None:
             guessed = families.by_guess(self.space(problem), problem, self.device)
-            self._pool.prefetch(problem, guessed[:AHEAD])
+            ours = [config for config in first if families.family(config.family).binary is not None]
+            self._pool.prefetch(problem, dict.fromkeys((*ours, *self.defaults(problem), *guessed[:AHEAD])))
 
     def collect(self) -> list[Trial]:
         while True:

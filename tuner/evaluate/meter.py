@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -111,8 +112,9 @@ class Meter(Protocol):
         """Of the device until now; None where no device is at work."""
         ...
 
-    def prefetch(self, problem: Problem) -> None:
-        """Says that configs of this problem will be submitted, so that what is idle may compile some ahead."""
+    def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
+        """Says that configs of this problem will be submitted, these among the first, so that what is idle may compile
+        some ahead."""
         ...
 
     def submit(self, problem: Problem, config: Config) -> None: ...

@@ -85,7 +85,7 @@ class ReplayMeter:
     def submit(self, problem: Problem, config: Config) -> None:
         self._waiting.append((problem, config))
 
-    def prefetch(self, problem: Problem) -> None:
+    def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
         """Nothing is compiled."""
 
     def collect(self) -> list[Trial]:
