@@ -29,10 +29,10 @@ TMA = (
     "clustered",
 )  # fmt: skip
 ON_GPU = sorted(name for name, family in FAMILIES.items() if family.runs_on == "gpu")
-# Whole tiles, ragged ones, one row, tiny, a long sum.
+# Whole tiles, ragged ones, one row, tiny, a long sum, many tiles of a short one for each program that stays.
 SHAPES = (
     (256, 256, 256), (200, 328, 264), (197, 331, 259), (1, 512, 1024), (3, 5, 7), (16, 64, 65536), (13, 96, 40),
-    (200, 328, 16392),
+    (200, 328, 16392), (3000, 2008, 72),
 )  # fmt: skip
 EPILOGUES = (
     "", "scale", "row_scale", "column_scale", "bias", "relu", "gelu", "gelu_tanh", "silu", "up", "residual",
