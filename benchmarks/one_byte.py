@@ -25,6 +25,7 @@ from typing import Final
 
 from tilewright.benchmarks import ends
 from tilewright.kernels.config import Config
+from tilewright.kernels.families import first_guesses
 from tilewright.kernels.problem import DTYPES, Problem
 from tilewright.tuner.evaluate import Meter, MeterOptions, RaceLimit, open_meter
 
@@ -32,7 +33,7 @@ ROWS: Final = (1, 16, 64, 128, 512, 2048, 4096, 8192)
 LAYERS: Final = ("6144x4096", "28672x4096", "4096x14336")  # n x k, of Llama 3.1 8B
 BY_ROW: Final = "row_scale+column_scale"
 FEW_ROWS: Final = 64
-OURS: Final = ("swapped", "split_k", "warp_specialized", "mixed_tiles", "descriptor")
+OURS: Final = ("swapped", "split_k", "warp_specialized", "mixed_tiles", "descriptor", "clustered")
 # (block_n, block_k, warps, stages) of tiles that few rows are multiplied in.
 SWAPPED: Final = (
     (64, 256, 4, 4), (64, 256, 4, 6), (64, 128, 4, 6), (64, 128, 4, 8), (128, 128, 8, 6), (128, 256, 8, 4),
@@ -111,7 +112,8 @@ def one_problem(found: Found, meter: Meter, problem: Problem, asked: argparse.Na
 
 
 def candidates(problem: Problem, meter: Meter) -> list[Config]:
-    """Some dozens, and each family's defaults; what a problem refuses is left out."""
+    """Some dozens, each family's defaults, and of the widths of `clustered` those that the guess holds fastest; what a
+    problem refuses is left out."""
     block_m = min(64, max(16, 1 << (problem.m - 1).bit_length()))
     listed = [
         Config.of("swapped", block_m=block_m, block_n=n, block_k=k, num_warps=warps, num_stages=stages, split=split)
@@ -123,6 +125,7 @@ def candidates(problem: Problem, meter: Meter) -> list[Config]:
         for family, m, n, stages, slices in TILES
         for group in GROUPS
     ]
+    listed += first_guesses(problem, meter.device, ("clustered",), count=10)
     return ends.valid(OURS, problem, meter, listed)
 
 
