@@ -33,6 +33,10 @@ _RATES: Final = MappingProxyType(
         120: Rates(1.0e6, 1.6e6),
     }
 )
+# What the memory rate of sm90 was fitted on, an H200: the clock of its memory, and six stacks of it. With fewer bytes
+# they are five, as in an H100, whose copies reach 3.0e6 bytes/us.
+_FITTED_MHZ: Final = 3201
+_SIX_STACKS_BYTES: Final = 90e9
 _WARP_GROUPS: Final = (
     "warp_specialized",
     "mixed_tiles",
@@ -85,15 +89,24 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     flops = rows * block_n * steps * 2 * block_k
     multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
     feed_us = rows / block_m * steps * limits.operand_bytes(problem, config) / _FEED
-    throughput_us = max(multiply_us, feed_us, problem.bytes_moved / rates.memory_bytes)
+    memory_bytes = _memory_bytes(rates, device)
+    throughput_us = max(multiply_us, feed_us, problem.bytes_moved / memory_bytes)
     latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(problem, device, config) - 1)
     total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + _waves_us(config, waves)
     if split > 1:
-        total += _JOIN_US + split * problem.m * problem.n * 8 / rates.memory_bytes
+        total += _JOIN_US + split * problem.m * problem.n * 8 / memory_bytes
     total *= _BESIDE if config.family == "half_by_half" else 1.0
     total *= _CLUSTERED if config.family == "clustered" else 1.0
     total *= _ACROSS if config.get("cluster_n") == 2 else 1.0
     return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
+
+
+def _memory_bytes(rates: Rates, device: Device) -> float:
+    """Bytes/us of a device's own memory, where its clock is known and the rate was fitted."""
+    if device.capability != 90 or not device.memory_clock_mhz:
+        return rates.memory_bytes
+    stacks = 6 if device.memory_bytes >= _SIX_STACKS_BYTES else 5
+    return rates.memory_bytes * device.memory_clock_mhz / _FITTED_MHZ * stacks / 6
 
 
 def _waves_us(config: Config, waves: int) -> float:
