@@ -45,6 +45,7 @@ _WARP_GROUPS: Final = (
     "clustered",
 )  # families in Gluon
 _TMA: Final = ("descriptor", "swapped", *_WARP_GROUPS)  # families whose tiles it moves
+_FEW_STAGES: Final = 2  # of a family, as somebody's own, that has no such axis
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it
 _FEED: Final = 1.05e5  # bytes/us of operands that reach one multiprocessor: 128x6144x4096 in 48 tiles, H100 (2026-11)
 _BLEND: Final = 1.4  # exponent of the norm that joins throughput and latency
@@ -143,7 +144,7 @@ def _buffers(problem: Problem, device: Device, config: Config) -> int:
     if config.family == "clustered":  # a multiplication that is not done holds a stage
         return clustered_limits.stages(problem, device, config) - config.number("in_flight")
     asynchronous = config.family in _TMA or config.number("block_m") >= 64
-    return config.number("num_stages") - (0 if asynchronous else 1)
+    return int(config.get("num_stages", _FEW_STAGES)) - (0 if asynchronous else 1)
 
 
 def _resident(problem: Problem, device: Device, config: Config) -> int:

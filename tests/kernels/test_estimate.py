@@ -103,3 +103,9 @@ def test_the_memory_is_that_of_the_device() -> None:
     h200 = guess_us(problem, replace(SM90, memory_bytes=150_109_880_320, memory_clock_mhz=3201), config)
     assert h100 / h200 == pytest.approx(79.5 / 57.3, rel=0.05)
     assert h200 == guess_us(problem, SM90, config), "whose clock is not known"
+
+
+def test_a_family_that_is_not_known_is_guessed_by_its_tile() -> None:
+    """As one of an earlier version that a store still names, or somebody's own without stages."""
+    large, small = (Config.of("somebodys", block_m=size, block_n=size, block_k=64) for size in (128, 16))
+    assert by_guess([small, large], Problem(4096, 4096, 4096), SM90) == [large, small]

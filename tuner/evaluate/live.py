@@ -139,9 +139,10 @@ class LiveMeter:
     def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
         """What is tried first, then the configs that an analytic guess holds fastest."""
         if self._pool is not None:
-            guessed = families.by_guess(self.space(problem), problem, self.device)
-            ours = [config for config in first if families.family(config.family).binary is not None]
-            self._pool.prefetch(problem, dict.fromkeys((*ours, *self.defaults(problem), *guessed[:AHEAD])))
+            space = self.space(problem)
+            guessed = families.by_guess(space, problem, self.device)
+            valid = (config for config in first if config in space)
+            self._pool.prefetch(problem, dict.fromkeys((*valid, *self.defaults(problem), *guessed[:AHEAD])))
 
     def collect(self) -> list[Trial]:
         while True:
