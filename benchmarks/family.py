@@ -60,6 +60,17 @@ RACED: Final[dict[str, tuple[dict[str, int], ...]]] = {
         for n, stages, halved in ((256, 4, 4), (256, 4, 2), (128, 6, 4))
         for group in (4, 8, 12)
     ),
+    "clustered": tuple(
+        {"block_m": m, "block_n": n, "block_k": k, "group_m": group, "cluster_m": down, "cluster_n": across,
+         "in_flight": in_flight}
+        for m, n, k in (
+            (64, 48, 128), (64, 64, 64), (64, 96, 128), (128, 80, 64), (128, 96, 64), (128, 160, 64), (128, 176, 64),
+            (128, 192, 64), (128, 224, 64), (128, 256, 64),
+        )
+        for group in (1, 8)
+        for down, across in ((1, 1), (2, 1))
+        for in_flight in (0, 1)
+    ),
 }  # fmt: skip
 RIVALS: Final = ("descriptor",)  # whose defaults race too
 LOST: Final = (Outcome.TIMED_OUT, Outcome.CRASHED)

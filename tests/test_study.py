@@ -209,7 +209,7 @@ def test_of_near_problems_what_is_far_slower_here_is_no_warm_start(store: Store)
     high = Config.of("descriptor", block_m=64, block_n=64, block_k=128, group_m=1, num_warps=4, num_stages=6,
                      programs_per_sm=0)  # fmt: skip
     readings = Landscape.of(few.key, {low: Reading(13.0), high: Reading(14.0)})
-    meter = Guessing({few: readings}, nominal("sm90"), Environment("", "", "", "", "", ""))
+    meter = Guessing({few: readings, many: readings}, nominal("sm90"), Environment("", "", "", "", "", ""))
     for config in (low, high):
         meter.submit(few, config)
         store.add_all(meter.collect(), [])

@@ -42,10 +42,12 @@ def warm_starts(problem: Problem, meter: Meter, store: Store) -> tuple[Config, .
 
 
 def _hopeful(configs: Iterable[Config], problem: Problem, meter: Meter) -> Iterator[Config]:
-    """Without those that the guess holds `FAR_SLOWER` than its best: a tile for 16 rows is none for 128."""
-    guesses = by_guess(meter.defaults(problem), problem, meter.device)
+    """The valid ones, without what the guess holds `FAR_SLOWER` than its best: a tile for 16 rows is none for 128."""
+    space, guesses = meter.space(problem), by_guess(meter.defaults(problem), problem, meter.device)
     most = FAR_SLOWER * guess_us(problem, meter.device, guesses[0]) if guesses else math.inf
     for config in configs:
+        if config not in space:  # as of a family of an earlier version, of which a guess knows nothing
+            continue
         if not by_guess([config], problem, meter.device) or guess_us(problem, meter.device, config) <= most:
             yield config
 

@@ -37,13 +37,8 @@ _RATES: Final = MappingProxyType(
 # they are five, as in an H100, whose copies reach 3.0e6 bytes/us.
 _FITTED_MHZ: Final = 3201
 _SIX_STACKS_BYTES: Final = 90e9
-_WARP_GROUPS: Final = (
-    "warp_specialized",
-    "mixed_tiles",
-    "shared_tiles",
-    "half_by_half",
-    "clustered",
-)  # families in Gluon
+# The families in Gluon, but `swapped_tiles`, which is turned before it is guessed.
+_WARP_GROUPS: Final = ("warp_specialized", "mixed_tiles", "shared_tiles", "half_by_half", "clustered")
 _TMA: Final = ("descriptor", "swapped", *_WARP_GROUPS)  # families whose tiles it moves
 _FEW_STAGES: Final = 2  # of a family, as somebody's own, that has no such axis
 _LATENCY_US: Final = 0.36  # of one step's loads, over the stages that hide it

@@ -137,7 +137,7 @@ def test_what_is_compiled_ahead_last_goes_before_what_earlier_problems_left(cach
         first, latest = (config_of("COMPILES", variant) for variant in range(2))
         pool.submit(PROBLEM, first)
         pool.prefetch(PROBLEM, [config_of("COMPILER_HANGS")])
-        pool.prefetch(replace(PROBLEM, m=2 * PROBLEM.m), [latest])
+        pool.prefetch(replace(PROBLEM, m=2 * PROBLEM.m), [Config.of("cublas"), latest])
         # The one that hangs would keep the only process busy.
         assert soon(lambda: [built.job.config for built in pool.collect()] == [first], PATIENCE_S)
         assert soon(lambda: compiled_files(cache) == 2, PATIENCE_S)

@@ -76,9 +76,11 @@ class CompilePool:
 
     def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
         """Compiles these when there is nothing else to do, in their order and before what earlier calls left; they are
-        not collected until they are submitted."""
+        not collected until they are submitted. A family that compiles nothing is passed over."""
         latest: dict[object, Job] = {}
         for config in configs:
+            if families.family(config.family).binary is None:
+                continue
             job = Job(problem, config)
             key = self._key(job)
             if key not in self._known and key not in self._wanted:
