@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import platformdirs
 from ..kernels.epilogue import STEPS
 from ..kernels.models import BATCH_SIZES, MODELS, problems_of
 from ..kernels.problem import DTYPES, LAYOUTS, OUT_DTYPES, Problem, parse_shape
-from .shapes import read_shapes
+from .shapes import read_weighted
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,6 +46,17 @@ def whole_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tup
 def problem_options(command: Command) -> Command:
     """Adds the ways to name problems; the command gets them as `problems`, a tuple of `Problem`, maybe empty."""
 
+    @weighted_problem_options
+    @functools.wraps(command)
+    def without_weights(*, calls: Mapping[Problem, int], **rest: Any) -> Any:
+        return command(**rest)
+
+    return without_weights  # type: ignore[return-value]
+
+
+def weighted_problem_options(command: Command) -> Command:
+    """The same; the command gets `calls` too, how often each problem is computed, of those of which a file tells."""
+
     @click.argument("shapes", nargs=-1, metavar="[MxNxK]...")
     @click.option(
         "--model",
@@ -67,7 +79,7 @@ def problem_options(command: Command) -> Command:
         "files",
         multiple=True,
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        help="A CSV with the columns m,n,k and, if wanted, dtype,layout,out_dtype,epilogue.",
+        help="A CSV with the columns m,n,k and, if wanted, dtype,layout,out_dtype,epilogue,calls.",
     )
     @click.option("--dtype", type=click.Choice(tuple(DTYPES)), default="bf16", show_default=True, help="Of A and B.")
     @click.option(
@@ -96,8 +108,12 @@ def problem_options(command: Command) -> Command:
         like = Problem(0, 0, 0, dtype, layout, out_dtype or "", epilogue)
         named = [Problem(*shape, dtype, layout, like.out_dtype, like.epilogue) for shape in _parse_shapes(shapes)]
         of_models = [problem for name in models for problem in problems_of(MODELS[name], batch_sizes, like)]
-        of_files = [problem for path in files for problem in read_shapes(path, like)]
-        return command(problems=tuple(dict.fromkeys((*named, *of_models, *of_files))), **rest)
+        of_files = [shape for path in files for shape in read_weighted(path, like)]
+        calls: Counter[Problem] = Counter()
+        for shape in of_files:
+            calls[shape.problem] += shape.calls
+        problems = tuple(dict.fromkeys((*named, *of_models, *calls)))
+        return command(problems=problems, calls=+calls, **rest)
 
     return with_problems  # type: ignore[return-value]
 

@@ -25,11 +25,6 @@ class Shape:
     us: float
 
 
-def read_shapes(path: Path, like: Problem) -> Iterator[Problem]:
-    """The problems of a CSV; see `read_weighted`."""
-    return (shape.problem for shape in read_weighted(path, like))
-
-
 def read_weighted(path: Path, like: Problem) -> Iterator[Shape]:
     """The problems of a CSV with the columns m, n, k and any of dtype, layout, out_dtype, calls, us.
 

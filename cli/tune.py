@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from ..kernels.problem import Problem
-from .options import NumbersMayBeNegative, db_option, json_option, problem_options, regime_option
+from .options import NumbersMayBeNegative, db_option, json_option, regime_option, weighted_problem_options
 
 # Of Llama 3.1 8B: decode, a small batch, and a prompt, through the layers that take the time.
 HANDFUL: Final = ("1x4096x4096", "16x6144x4096", "512x4096x4096", "4096x4096x4096", "4096x28672x4096")
@@ -31,7 +32,7 @@ class Duration(click.ParamType[float]):
 
 
 @click.command(cls=NumbersMayBeNegative)
-@problem_options
+@weighted_problem_options
 @click.option(
     "--effort",
     type=click.Choice(("quick", "standard", "exhaustive")),
@@ -51,11 +52,21 @@ class Duration(click.ParamType[float]):
 @regime_option
 @db_option
 @json_option
-def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json: bool, **how: Any) -> None:
+def tune(
+    *,
+    problems: tuple[Problem, ...],
+    calls: Mapping[Problem, int],
+    device: str | None,
+    db: str,
+    as_json: bool,
+    **how: Any,
+) -> None:
     """Search the fastest config of each problem, race the finalists against cuBLAS, and keep every trial.
 
     What is stored already is not tried again: an interrupted run goes on where it was. With no problem named, a
-    handful of a model's layers is tuned; on a machine without a GPU recorded ones are replayed.
+    handful of a model's layers is tuned; on a machine without a GPU recorded ones are replayed. Where a budget is
+    shared, more of it goes to what takes a program most time: by the column calls of a CSV, as `tilewright record`
+    writes it; else all problems count alike.
 
     \b
     Examples:
@@ -80,7 +91,7 @@ def tune(*, problems: tuple[Problem, ...], device: str | None, db: str, as_json:
         if meter.concerns:
             click.echo(f"{meter.device.name}: {'; '.join(meter.concerns)}", err=True)
         with watching(meter.device.name) as watch:
-            answers = tune_with(meter, problems, db, study, watch)
+            answers = tune_with(meter, problems, db, study, watch, calls)
         spending, busy = meter.spending, meter.busy_share
     finally:
         meter.close()

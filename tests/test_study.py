@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -257,9 +257,15 @@ def test_the_time_left_is_right_within_a_fifth_after_the_first_quarter(
 class Racing(Clocked):
     """Whose races take long, however short their rounds are."""
 
-    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
+    def race(
+        self,
+        problem: Problem,
+        configs: tuple[Config, ...],
+        limit: RaceLimit,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Race | None:
         self.clock += 8.0
-        return super().race(problem, configs, limit)
+        return super().race(problem, configs, limit, meanwhile)
 
 
 def test_every_problem_is_tried_where_races_take_most_of_the_time(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -82,6 +82,7 @@ def tune(
     db: str | Path = "memory://",
     options: TuneOptions | None = None,
     watch: Callable[[PlanProgress], None] = lambda progress: None,
+    calls: Mapping[Problem, float] | None = None,
 ) -> list[Answer]:
     """Tunes `problems` on a device and returns the winners, in the order of the problems.
 
@@ -91,6 +92,8 @@ def tune(
         db: the store: a path (SQLite) or a URL. Every trial is in it when it ends; what it holds is not tried again.
         options: effort, budget, sampler.
         watch: is told after each trial where the plan stands.
+        calls: how often a program computes each problem, relative to one another, by which a budget is shared; without
+            them all problems count alike.
 
     Raises:
         MeterError: the device is not there.
@@ -101,7 +104,7 @@ def tune(
     study = chosen.study()
     meter = open_meter(device, chosen.meter())
     try:
-        return tune_with(meter, problems, db, study, watch)
+        return tune_with(meter, problems, db, study, watch, calls)
     finally:
         meter.close()
 
@@ -112,10 +115,11 @@ def tune_with(
     db: str | Path,
     options: StudyOptions,
     watch: Callable[[PlanProgress], None],
+    calls: Mapping[Problem, float] | None = None,
 ) -> list[Answer]:
     """`tune` on a meter that is open already."""
     with open_store(db) as store:
-        run_plan(problems, meter, store, options=options, watch=watch)
+        run_plan(problems, meter, store, options=options, watch=watch, calls=calls)
         known_ceilings(meter, store)
         answer = partial(best_of, store.by_protocol(meter.protocol), device=meter.device.name, environment=meter.today)
         return [answer(problem, near=False, deterministic=options.deterministic) for problem in problems]

@@ -13,7 +13,7 @@ from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store
 from .study import Progress, Study, StudyOptions, past
-from .warm import warm_starts
+from .warm import likely, warm_starts
 
 FIRST_SHARE: Final = 0.6  # of trials or time, dealt evenly; the rest goes where it pays
 SLICE: Final = 30  # trials dealt at once: a change of problem costs about as much as these
@@ -58,7 +58,8 @@ def run_plan(
         meter, store: with what, and where to.
         options: `seconds` and `shared` are for all problems together.
         watch: is told after each trial.
-        calls: how often each problem is computed, relative to one another; 1 where it is not said.
+        calls: how often each problem is computed, relative to one another; 1 where it is not said. Without any each
+            problem is taken to cost as much time as any other.
     """
     Plan(problems, meter, store, options, watch).run(calls or {})
 
@@ -84,11 +85,11 @@ class Plan:
         self._races: list[float] = []  # seconds that each took
         self._pace: list[tuple[int, float]] = []  # new trials, and the seconds that they were done at
         self._shared = options.shared and len(problems) > 1
-        self._prefetched = 0  # problems whose kernels are being compiled, or are
+        self._prefetched = 0  # problems whose kernels are compiled ahead, or will be
 
     def run(self, calls: Mapping[Problem, float]) -> None:
         for index, problem in enumerate(self._problems):
-            self._prefetch(index)
+            self._prefetch()
             first = warm_starts(problem, self._meter, self._store)
             study = Study(problem, self._meter, self._store, self._options, first=first)
             self._studies.append(study)
@@ -100,16 +101,18 @@ class Plan:
             total = study.done + min(SLICE, self._left())
             self._advance(study, total, self._until())
 
-    def _prefetch(self, index: int) -> None:
-        """Compiles the kernels of the problems up to that one ahead: those of the next while this one is measured."""
+    def _prefetch(self) -> None:
+        """Compiles kernels of the next problem ahead: called before it is begun, and while that before it is raced,
+        when this process has nothing else to do."""
+        index = len(self._studies)
         for problem in self._problems[self._prefetched : index + 1]:
-            self._meter.prefetch(problem, warm_starts(problem, self._meter, self._store))
+            self._meter.prefetch(problem, likely(problem, self._meter, self._store))
         self._prefetched = max(self._prefetched, index + 1)
 
     def _advance(self, study: Study, total: int, until: float | None) -> None:
         study.advance(total, until, lambda progress: self._tell(study, progress))
         started = time.monotonic()
-        study.race()
+        study.race(meanwhile=self._prefetch)
         self._races.append(time.monotonic() - started)
 
     def _first_total(self, study: Study) -> int:
@@ -137,14 +140,15 @@ class Plan:
         return (seconds - since) / max(new - earlier, 1)
 
     def _payoff(self, study: Study, calls: Mapping[Problem, float]) -> float:
-        """What more trials may save: calls x time x expected gain; 0 where nothing is left to try. What could try
+        """What a trial more may save: calls x time x expected gain; 0 where nothing is left to try. What could try
         nothing in its share of the time, as a library that is slow takes all of it, comes before everything else."""
         most = min(2 * self._options.effort.trials, study.size)
         if not study.done and most:
             return math.inf
         if study.best_us is None or study.done >= most:
             return 0.0
-        return calls.get(study.problem, 1.0) * study.best_us * (study.gain + HOPE) / study.done
+        time = calls.get(study.problem, 1.0) * study.best_us if calls else 1.0
+        return time * (study.gain + HOPE) / study.done
 
     def _race_s(self, seconds: float) -> float:
         """What a race takes: the mean of those that were run, and before any its share of the time. A load precedes the
@@ -168,7 +172,6 @@ class Plan:
         return now + max(0.0, free * share / (len(self._problems) - index * share))
 
     def _tell(self, study: Study, progress: Progress) -> None:
-        self._prefetch(len(self._studies))
         done = sum(one.done for one in self._studies)
         total = self._total()
         seconds = time.monotonic() - self._started

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from types import MappingProxyType
 from typing import Final
 
@@ -23,6 +23,7 @@ from .trial import Outcome, Trial
 
 # A sampler that learns is asked for few at a time, so that it has seen most of what it asked before.
 LEARNING_BATCH: Final = 6
+LIKELY: Final = 16  # configs that a sampler may ask for next, compiled ahead while the device measures
 BLIND_SAMPLERS: Final = ("random", "exhaustive")
 HOPEFUL: Final = 0.9  # of the fastest: a default slower than that has no business in a race
 
@@ -166,6 +167,7 @@ class Study:
                     break
                 self._meter.submit(self.problem, config)
                 pending += 1
+            self._meter.prefetch(self.problem, islice(self._search.likely(), LIKELY))
             ended = self._meter.collect()
             if not ended:
                 break
@@ -176,8 +178,9 @@ class Study:
             watch(self._progress(min(total, self.size), spent))
         self.seconds += time.monotonic() - started
 
-    def race(self) -> None:
-        """Races the finalists against the library, unless these very configs have been raced with this toolchain."""
+    def race(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Races the finalists against the library, unless these very configs have been raced with this toolchain;
+        `meanwhile` is called while they run, if they do."""
         ours = sorted(self._measured(), key=self._cost_us)
         if not ours:
             return
@@ -188,7 +191,7 @@ class Study:
         if self._is_stored(racers):
             return
         started = time.monotonic()
-        race = self._meter.race(self.problem, racers, self._options.effort.race)
+        race = self._meter.race(self.problem, racers, self._options.effort.race, meanwhile)
         if race is not None:
             self._store.add_race(race)
         self.seconds += time.monotonic() - started

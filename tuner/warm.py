@@ -23,6 +23,7 @@ OTHER: Final = 4
 # Of 1,274 readings on sixty layers of a Llama (H100, 2026-11) it leaves out a quarter of those that were slower than
 # the best by more than 3%, and none of the others.
 FAR_SLOWER: Final = 1.5
+AHEAD: Final = 400  # configs of a problem that are compiled before anybody asks for them
 
 
 def warm_starts(problem: Problem, meter: Meter, store: Store) -> tuple[Config, ...]:
@@ -39,6 +40,15 @@ def warm_starts(problem: Problem, meter: Meter, store: Store) -> tuple[Config, .
         *(_best(store, problem, name, OTHER) for name in others),
     )
     return tuple(dict.fromkeys(found))
+
+
+def likely(problem: Problem, meter: Meter, store: Store) -> tuple[Config, ...]:
+    """What a search of `problem` is likely to come by, to be compiled ahead: what is tried first, then what an analytic
+    guess holds fastest."""
+    space = meter.space(problem)
+    first = (*warm_starts(problem, meter, store), *meter.defaults(problem))
+    guessed = by_guess(space, problem, meter.device)[:AHEAD]
+    return tuple(dict.fromkeys((*(config for config in first if config in space), *guessed)))
 
 
 def _hopeful(configs: Iterable[Config], problem: Problem, meter: Meter) -> Iterator[Config]:

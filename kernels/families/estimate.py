@@ -59,6 +59,10 @@ _AWAY_FROM_8: Final = 1.002  # a doubling of the group of rows, or a halving: to
 _EIGHT_WARPS: Final = 1.05
 _CLUSTERED: Final = 1.01  # against warp groups at a tile that both have: it is tried after them
 _ACROSS: Final = 1.04  # of two programs that share rows of A, against two that share columns of B (H100, 2026-11)
+# A warp group that multiplies alone and waits for each multiplication leaves the tensor cores idle in between: so long a
+# step (128x6144x4096 and 128x4096x14336, H100, 2026-11). Of two the one multiplies while the other waits.
+_IDLE_US: Final = 0.007
+_SHORT_RING: Final = 3  # stages, of which one that a multiplication under way still holds is missed
 _BESIDE: Final = 0.98  # of epilogues beside a multiplication: 219.1 us, 223.9 us with them between (H100, 2026-11)
 
 
@@ -86,13 +90,17 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
     feed_us = rows / block_m * steps * limits.operand_bytes(problem, config) / _FEED
     memory_bytes = _memory_bytes(rates, device)
-    throughput_us = max(multiply_us, feed_us, problem.bytes_moved / memory_bytes)
+    moved = problem.bytes_moved + _moved_again(problem, device, config)
+    throughput_us = max(multiply_us, feed_us, moved / memory_bytes)
     latency_us = waves * steps * _LATENCY_US / max(0.5, _buffers(problem, device, config) - 1)
     total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + _waves_us(config, waves)
     if split > 1:
         total += _JOIN_US + split * problem.m * problem.n * 8 / memory_bytes
     total *= _BESIDE if config.family == "half_by_half" else 1.0
-    total *= _CLUSTERED if config.family == "clustered" else 1.0
+    if config.family == "clustered":
+        total *= _CLUSTERED
+        alone = config.number("block_m") == heights.PART
+        total += waves * steps * _IDLE_US if alone and not config.number("in_flight") else 0.0
     total *= _ACROSS if config.get("cluster_n") == 2 else 1.0
     return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
 
@@ -103,6 +111,17 @@ def _memory_bytes(rates: Rates, device: Device) -> float:
         return rates.memory_bytes
     stacks = 6 if device.memory_bytes >= _SIX_STACKS_BYTES else 5
     return rates.memory_bytes * device.memory_clock_mhz / _FITTED_MHZ * stacks / 6
+
+
+def _moved_again(problem: Problem, device: Device, config: Config) -> int:
+    """Bytes of B beyond the first time: each group of rows walks through all of B, which the L2 holds or does not.
+    As measured: 512x28672x4096 by 128 rows, one a group, takes 315 to 350 us, and 165 by four a group (H100, 2026-11).
+    """
+    b_bytes = problem.k * problem.n * DTYPES[problem.dtype].bytes
+    if "group_m" not in config or b_bytes <= device.l2_bytes:
+        return 0
+    groups = cdiv(cdiv(problem.m, config.number("block_m")), config.number("group_m"))
+    return max(0, groups - 1) * b_bytes
 
 
 def _waves_us(config: Config, waves: int) -> float:
@@ -136,8 +155,9 @@ def _efficiency(config: Config) -> float:
 
 
 def _buffers(problem: Problem, device: Device, config: Config) -> int:
-    if config.family == "clustered":  # a multiplication that is not done holds a stage
-        return clustered_limits.stages(problem, device, config) - config.number("in_flight")
+    if config.family == "clustered":
+        stages = clustered_limits.stages(problem, device, config)
+        return stages - config.number("in_flight") if stages <= _SHORT_RING else stages
     asynchronous = config.family in _TMA or config.number("block_m") >= 64
     return int(config.get("num_stages", _FEW_STAGES)) - (0 if asynchronous else 1)
 

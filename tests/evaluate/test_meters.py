@@ -87,7 +87,7 @@ def test_what_fails_is_a_trial_with_a_reason(tmp_path: Path) -> None:
 def test_nothing_is_left_of_one_that_is_closed(where: str) -> None:
     before = children()
     meter = open_meter(where, MeterOptions(jobs=2))
-    meter.prefetch(PROBLEM)
+    meter.prefetch(PROBLEM, meter.space(PROBLEM))
     for config in (meter.library(PROBLEM), *list(meter.space(PROBLEM))[:3]):
         if config is not None:
             meter.submit(PROBLEM, config)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from multiprocessing.connection import wait
 from typing import Final
 
@@ -36,7 +37,6 @@ from .meter import MeterOptions, RaceLimit, Spending, now
 from .process import ProcessDied, ProcessTimedOut
 from .regime import regime_of
 
-AHEAD: Final = 400  # configs of a problem compiled before anybody asks: what a search of it is likely to come by
 # Requests sent ahead, so that the device does not wait while a sampler is asked or the next problem's space is made.
 QUEUED: Final = 4
 
@@ -136,13 +136,9 @@ class LiveMeter:
         else:
             self._pool.submit(problem, config)
 
-    def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
-        """What is tried first, then the configs that an analytic guess holds fastest."""
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
         if self._pool is not None:
-            space = self.space(problem)
-            guessed = families.by_guess(space, problem, self.device)
-            valid = (config for config in first if config in space)
-            self._pool.prefetch(problem, dict.fromkeys((*valid, *self.defaults(problem), *guessed[:AHEAD])))
+            self._pool.prefetch(problem, configs)
 
     def collect(self) -> list[Trial]:
         while True:
@@ -153,16 +149,23 @@ class LiveMeter:
                 return ended
             if not self._under_way and not self._pool_size():
                 return []
-            self._wait()
+            self._wait(bool(self._under_way))
 
-    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
+    def race(
+        self,
+        problem: Problem,
+        configs: tuple[Config, ...],
+        limit: RaceLimit,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Race | None:
         library = self.library(problem)
         if library is None or not problem.flops:
             return None
         racers = (library, *(config for config in configs if config != library))
         started_at = now()
         request = RaceRequest(problem, racers, limit.rounds, limit.seconds)
-        raced = self._process.ask(request, self._limits.race_s(problem, len(racers), limit))
+        seconds = self._limits.race_s(problem, len(racers), limit)
+        raced = self._process.ask(request, seconds, partial(self._compile_until_answered, meanwhile))
         if not raced.times_us:
             return None
         lanes = tuple(Lane(one, self.environment(one), read) for one, read in zip(racers, raced.times_us, strict=True))
@@ -188,10 +191,17 @@ class LiveMeter:
     def _pool_size(self) -> int:
         return 0 if self._pool is None else len(self._pool)
 
-    def _wait(self) -> None:
+    def _compile_until_answered(self, meanwhile: Callable[[], None]) -> None:
+        """What is compiled ahead goes on while the device is raced; nothing is submitted then."""
+        meanwhile()
+        while not self._process.has_answered:
+            self._gather_compiled()
+            self._wait(measuring=True)
+
+    def _wait(self, measuring: bool) -> None:
         connections = [] if self._pool is None else self._pool.connections()
         limit = 60.0 if self._pool is None else self._pool.seconds_left()
-        if self._under_way:
+        if measuring:
             connections.append(self._process.connection)
             limit = min(limit, self._process.seconds_left())
         wait(connections, timeout=max(0.0, min(limit, 60.0)))

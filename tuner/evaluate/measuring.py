@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
@@ -58,11 +59,15 @@ class Measuring:
         self._process = Process(SERVER, *self._arguments)
         self._greet()
 
-    def ask(self, request: RaceRequest | ReadRequest, timeout_s: float) -> Raced:
+    def ask(
+        self, request: RaceRequest | ReadRequest, timeout_s: float, meanwhile: Callable[[], None] = lambda: None
+    ) -> Raced:
         """The answer, when nothing else is asked; a process that is lost over it is replaced, and answers nothing but
-        why."""
+        why. `meanwhile` is called while it is at work."""
         try:
-            answer: Raced = self._process.ask(request, timeout_s)
+            self._process.send(request, timeout_s)
+            meanwhile()
+            answer: Raced = self._process.receive()
         except (ProcessDied, ProcessTimedOut) as lost:
             answer = Raced((), str(lost), fatal=True)
         if answer.fatal:

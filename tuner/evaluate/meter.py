@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -112,9 +112,9 @@ class Meter(Protocol):
         """Of the device until now; None where no device is at work."""
         ...
 
-    def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
-        """Says that configs of this problem will be submitted, these among the first, so that what is idle may compile
-        some ahead."""
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+        """Says that some of these are likely to be submitted, the likeliest first, so that what is idle may compile
+        them."""
         ...
 
     def submit(self, problem: Problem, config: Config) -> None: ...
@@ -123,8 +123,15 @@ class Meter(Protocol):
         """Waits until at least one submitted config has ended; empty when none is submitted."""
         ...
 
-    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
-        """Races `configs` against the library; None where nothing can be raced."""
+    def race(
+        self,
+        problem: Problem,
+        configs: tuple[Config, ...],
+        limit: RaceLimit,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Race | None:
+        """Races `configs` against the library; None where nothing can be raced. While the device is at work on it
+        `meanwhile` may be called, once."""
         ...
 
     def ceilings(self) -> Ceilings | None:

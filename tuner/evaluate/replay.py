@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +85,7 @@ class ReplayMeter:
     def submit(self, problem: Problem, config: Config) -> None:
         self._waiting.append((problem, config))
 
-    def prefetch(self, problem: Problem, first: Sequence[Config] = ()) -> None:
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
         """Nothing is compiled."""
 
     def collect(self) -> list[Trial]:
@@ -108,7 +108,13 @@ class ReplayMeter:
             )
         ]
 
-    def race(self, problem: Problem, configs: tuple[Config, ...], limit: RaceLimit) -> Race | None:
+    def race(
+        self,
+        problem: Problem,
+        configs: tuple[Config, ...],
+        limit: RaceLimit,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Race | None:
         """None: there is no second reading to be had of a recording."""
         return None
 

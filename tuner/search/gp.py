@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -63,6 +64,17 @@ class GPSampler(PointSampler):
         else:
             score = expected_improvement(best - MARGIN, mean, deviation)
         return int(candidates[np.argmax(score)])
+
+    def likely(self) -> Iterator[int]:
+        """By the improvement that is expected now; what is chosen for being little known is not foreseen."""
+        measured = np.isfinite(self.history.log_us)
+        if measured.sum() < 2 or not self.history.open_count:
+            return
+        tried, values, _ = standardized(self.history)
+        candidates = self._candidates(self.history, tried, values, np.random.default_rng(self._seed))
+        best = values[measured].min() - MARGIN
+        improvement = expected_improvement(best, *self._process(self.history, tried, values).predict(candidates))
+        yield from map(int, candidates[np.argsort(-improvement)])
 
     def _beside_best(self, history: History) -> NDArray[np.intp]:
         """The open configs one step away from the best; once all are tried, from the next best that has some."""

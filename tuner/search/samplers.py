@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,10 @@ class PointSampler(BaseSampler):
     def choose(self, history: History, rng: np.random.Generator) -> int:
         """The number of an open config; at least one is open."""
         raise NotImplementedError
+
+    def likely(self) -> Iterator[int]:
+        """Open configs that may be chosen next, the likeliest first; none of a sampler that does not know."""
+        return iter(())
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._distributions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -91,6 +91,14 @@ class Search:
             raise RuntimeError(f"sampler {self._sampler} left the space: {trial.params}")
         self._asked[found] = trial
         return self._points.config(found)
+
+    def likely(self) -> Iterator[Config]:
+        """What may be asked next, the likeliest first, found out when it is iterated; no more than what is to be asked
+        before the sampler, where that cannot tell."""
+        history = self._sampler.history
+        history.update(self._study)
+        yield from (self._points.config(index) for index in self._first if history.open[index])
+        yield from map(self._points.config, self._sampler.likely())
 
     def tell(self, config: Config, time_us: float | None) -> None:
         """Say what `config` took in us, None when it failed. It need not have been asked.
