@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -170,6 +170,47 @@ def test_what_a_problem_is_called_more_often_gets_more(meter: Watched, store: St
     run_plan([PROBLEM, OTHER], meter, store, options=options, watch=lambda at: None, calls={PROBLEM: 1e6})
     counts = [len(store.trials(TrialQuery(problem=problem))) for problem in (PROBLEM, OTHER)]
     assert counts[0] > counts[1]
+
+
+def test_without_calls_problems_count_alike(meter: Watched, store: Store) -> None:
+    """One that takes a thousand times as long as the other is not given all that is shared."""
+    plain = meter._landscapes
+    slow = {config: replace(one, time_us=1000 * (one.time_us or 0)) for config, one in plain[OTHER].readings.items()}
+    both = {**plain, OTHER: Landscape.of(OTHER.key, {one: read for one, read in slow.items() if read.time_us})}
+    far = ReplayMeter(both, meter.device, meter._environment)
+    run_plan([PROBLEM, OTHER], far, store, options=replace(OPTIONS, shared=True), watch=lambda at: None)
+    counts = [len(store.trials(TrialQuery(problem=problem))) for problem in (PROBLEM, OTHER)]
+    assert counts[0] >= 20, counts
+
+
+class Busy(ReplayMeter):
+    """A replay that notes what it is told to compile ahead, and when."""
+
+    noted: list[str]
+
+    def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
+        self.noted.append(f"{problem.key}: {len(tuple(configs))}")
+
+    def race(
+        self,
+        problem: Problem,
+        configs: tuple[Config, ...],
+        limit: RaceLimit,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Race | None:
+        self.noted.append("race")
+        meanwhile()
+        return None
+
+
+def test_the_next_problem_and_the_next_asks_are_compiled_ahead(meter: Watched, store: Store) -> None:
+    busy = Busy(meter._landscapes, meter.device, meter._environment)
+    busy.noted = []
+    run_plan([PROBLEM, OTHER], busy, store, options=OPTIONS, watch=lambda at: None)
+    first_race = busy.noted.index("race")
+    assert busy.noted[first_race + 1].startswith(OTHER.key), "what is likely of the next problem"
+    assert not any(one.startswith(OTHER.key) for one in busy.noted[:first_race])
+    assert f"{PROBLEM.key}: 16" in busy.noted[:first_race], "what the sampler holds hopeful"
 
 
 def test_an_unshared_plan_gives_each_problem_its_trials(meter: Watched, store: Store) -> None:

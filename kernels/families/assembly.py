@@ -21,21 +21,42 @@ class Assembly:
     """What is compiled into a kernel of a form. It is a constant of the kernel, so that Triton's cache knows it.
 
     Attributes:
-        start, load, multiply: see the functions of these names.
+        start, load, multiply, multiply_alone, multiply_and_add, settle_and_add: see the functions in `ptx`.
         accumulators, multiplied: the constraints of assembly that changes a tile's parts, alone or with three numbers.
+        multiplied_and_added, settled_and_added: of assembly that adds other sums to the parts, and that multiplies.
     """
 
     start: str
     load: str
     multiply: str
+    multiply_alone: str
+    multiply_and_add: str
+    settle_and_add: str
     accumulators: str
     multiplied: str
+    multiplied_and_added: str
+    settled_and_added: str
 
 
 def assembly(form: Form, kernel: str) -> Assembly:
     """For a kernel of that name, whose first two parameters are the descriptors of A and B."""
+    count = form.parts * form.registers
+    number = ["r"] * form.registers  # a number of a call, as often as there are registers in a part
+    register = "r" if form.kind == "s8" else "f"
+    written, read = [f"={register}"] * count, [register] * count
+    parts, parts_behind = [str(at) for at in range(count)], [str(count + at) for at in range(count)]
     return Assembly(
-        _start(form, kernel), _load(form, kernel), _multiply(form), _accumulators(form, 0), _accumulators(form, 3)
+        start=_start(form, kernel),
+        load=_load(form, kernel),
+        multiply=_multiply(form),
+        multiply_alone=_multiply_beside(form, adds=False),
+        multiply_and_add=_multiply_beside(form, adds=True),
+        settle_and_add=f"wgmma.wait_group.sync.aligned 0; {_add(count, 0, 2 * count)}",
+        accumulators=",".join([*written, *parts]),
+        multiplied=",".join([*written, *parts, *number * 3]),
+        # What is multiplied into (&) shares no register with what is read when the multiplication has begun.
+        multiplied_and_added=",".join([f"=&{register}"] * count + [*written, *parts_behind, *read, *number * 2]),
+        settled_and_added=",".join([*written, *parts, *read]),
     )
 
 
@@ -122,9 +143,36 @@ def _load(form: Form, kernel: str) -> str:
 
 
 def _multiply(form: Form) -> str:
+    """Into the parts, which count where the third number is not 0."""
     count = form.parts * form.registers
-    sums = ", ".join(f"${at}" for at in range(count))
     left, right, used = (f"${2 * count + argument * form.registers}" for argument in range(3))
+    return f"""{{
+            .reg .pred used;
+            setp.ne.b32 used, {used}, 0;
+            {_products(form, left, right, "used")}
+            wgmma.wait_group.sync.aligned {0 if form.promoted else form.in_flight};
+        }}"""
+
+
+def _multiply_beside(form: Form, *, adds: bool) -> str:
+    """Into the first registers, alone. To the second ones, the parts, are added those of the third argument, which are
+    read when they are done: a register that is multiplied into may not even be moved."""
+    count = form.parts * form.registers
+    left, right = (f"${4 * count + argument * form.registers}" for argument in range(2))
+    added = f"wgmma.wait_group.sync.aligned 1; {_add(count, count, 3 * count)}" if adds else ""
+    return f"""{{
+            {_products(form, left, right, "0")}
+            {added}
+        }}"""
+
+
+def _add(count: int, to: int, others: int) -> str:
+    return " ".join(f"add.rn.f32 ${to + at}, ${to + at}, ${others + at};" for at in range(count))
+
+
+def _products(form: Form, left: str, right: str, used: str) -> str:
+    """Begins the multiplications of a stage into the first registers, whose contents count where `used` is true."""
+    sums = ", ".join(f"${at}" for at in range(form.parts * form.registers))
     a, b = form.a, form.b
     (a_low, a_high), (b_low, b_high) = a.descriptor, b.descriptor
     if form.kind == "s8":
@@ -135,27 +183,15 @@ def _multiply(form: Form) -> str:
     lines = [
         f"""add.s32 low, left, {a.units_to(step)}; mov.b64 a, {{low, {a_high}}};
             add.s32 low, right, {b.units_to(step)}; mov.b64 b, {{low, {b_high}}};
-            wgmma.mma_async.sync.aligned.{name} {{{sums}}}, a, b, {"1" if step else "used"}{flags};"""
+            wgmma.mma_async.sync.aligned.{name} {{{sums}}}, a, b, {"1" if step else used}{flags};"""
         for step in range(form.multiplications)
     ]
     body = "\n".join(lines)
     # In a cluster the upper bits of an address say whose shared memory it is in.
-    return f"""{{
-            .reg .pred used;
-            .reg .b64 a, b;
+    return f""".reg .b64 a, b;
             .reg .b32 left, right, low;
-            setp.ne.b32 used, {used}, 0;
             bfe.u32 left, {left}, 4, 14; add.s32 left, left, {a_low};
             bfe.u32 right, {right}, 4, 14; add.s32 right, right, {b_low};
             wgmma.fence.sync.aligned;
             {body}
-            wgmma.commit_group.sync.aligned;
-            wgmma.wait_group.sync.aligned {0 if form.promoted else form.in_flight};
-        }}"""
-
-
-def _accumulators(form: Form, others: int) -> str:
-    """The constraints of assembly that changes a tile's parts and takes so many numbers beside."""
-    count = form.parts * form.registers
-    kind = "=r" if form.kind == "s8" else "=f"
-    return ",".join([*[kind] * count, *map(str, range(count)), *["r"] * (others * form.registers)])
+            wgmma.commit_group.sync.aligned;"""

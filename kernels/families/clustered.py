@@ -77,7 +77,7 @@ def produce(memory, m, n, k, group_m, FORM: gl.constexpr, TEXT: gl.constexpr):
     phase = 0
     for cluster in range(gl.program_id(0) // CLUSTER, down * across, gl.num_programs(0) // CLUSTER):
         row, column = place(cluster, rank, m, n, group_m, FORM)
-        for step in range(0, k, of(FORM, "block_k")):
+        for step in range(0, gl.cdiv(k, of(FORM, "stride_k")) * of(FORM, "stride_k"), of(FORM, "block_k")):
             ptx.load(
                 memory + stage * of(FORM, "stage_bytes"), step, row, column, full + BARRIER * stage,
                 empty + BARRIER * stage, phase ^ 1, rank, TEXT,
@@ -111,6 +111,29 @@ def sum_of_tile(memory, full, empty, stage, phase, k, PART: gl.constexpr, FORM: 
         stage, phase = advance(stage, phase, of(FORM, "stages"))
     if of(FORM, "in_flight") > 0:
         parts = ptx.settled(parts, FORM, TEXT)
+        ptx.arrive(before, FORM)
+    return parts, stage, phase
+
+
+@gluon.jit
+def promoted_sum(memory, full, empty, stage, phase, k, PART: gl.constexpr, FORM: gl.constexpr, TEXT: gl.constexpr):
+    """The same, where a step's sum is added to the total while the next one multiplies. A turn is several steps, the
+    last ones maybe zeros: ptxas does not follow registers that are multiplied into from one turn to the next."""
+    STAGES: gl.constexpr = of(FORM, "stages")
+    parts = ptx.no_sums(FORM)
+    for _step in range(0, k, of(FORM, "stride_k")):
+        sums = parts
+        before = empty
+        for turn in gl.static_range(of(FORM, "turns")):
+            ptx.wait(full + BARRIER * stage, phase)
+            at = memory + stage * of(FORM, "stage_bytes")
+            left, right = at + PART * of(FORM, "rows_bytes"), at + of(FORM, "a_bytes")
+            sums, parts = ptx.multiply_and_add(sums, parts, left, right, turn > 0, FORM, TEXT)
+            if turn > 0:
+                ptx.arrive(before, FORM)
+            before = empty + BARRIER * stage
+            stage, phase = advance(stage, phase, STAGES)
+        parts = ptx.settled_and_added(sums, parts, FORM, TEXT)
         ptx.arrive(before, FORM)
     return parts, stage, phase
 
@@ -154,7 +177,10 @@ def consume(
     turn = 0
     for cluster in range(gl.program_id(0) // CLUSTER, down * across, gl.num_programs(0) // CLUSTER):
         row, column = place(cluster, rank, m, n, group_m, FORM)
-        parts, stage, phase = sum_of_tile(memory, full, empty, stage, phase, k, PART, FORM, TEXT)
+        if of(FORM, "turns") > 1:
+            parts, stage, phase = promoted_sum(memory, full, empty, stage, phase, k, PART, FORM, TEXT)
+        else:
+            parts, stage, phase = sum_of_tile(memory, full, empty, stage, phase, k, PART, FORM, TEXT)
         for part in gl.static_range(of(FORM, "parts")):
             store_part(
                 d, parts[part], out.index(PART * BUFFERS + turn), row + PART * GROUP_ROWS,

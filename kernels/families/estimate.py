@@ -9,7 +9,7 @@ from typing import Final
 
 from ..config import Config
 from ..device import REGISTERS_PER_SM, Device
-from ..problem import DTYPES, Problem
+from ..problem import DTYPES, PROMOTED, Problem
 from . import clustered_limits, heights, limits
 from .limits import cdiv
 
@@ -51,18 +51,23 @@ _JOIN_US: Final = 1.2  # of the programs that share a tile
 _SMALL_TILE: Final = 0.64  # efficiency of mma (fewer than 64 rows) against wgmma
 _POINTERS: Final = 0.63  # of loads through pointers against TMA
 _TWO_WARPS: Final = 0.5
+_HALF_A_GROUP: Final = 0.2  # of 64 rows, which four warps multiply at once
 _TILE_EXPONENT: Final = 0.19
 _FULL_TILE: Final = 128 * 128
 _LARGE_EXPONENT: Final = 0.03  # beyond the full tile, of warp groups: fewer bytes moved are a higher clock
 _ROW_ORDER: Final = 1.08  # tiles in plain row order share less of the L2
 _AWAY_FROM_8: Final = 1.002  # a doubling of the group of rows, or a halving: to order equals
 _EIGHT_WARPS: Final = 1.05
+_LINE_BYTES: Final = 128  # of the L2; steps of half a line are loaded at less than its speed
+_SHORT_STEP: Final = 1.3
 _CLUSTERED: Final = 1.01  # against warp groups at a tile that both have: it is tried after them
 _ACROSS: Final = 1.04  # of two programs that share rows of A, against two that share columns of B (H100, 2026-11)
-# A warp group that multiplies alone and waits for each multiplication leaves the tensor cores idle in between: so long a
-# step (128x6144x4096 and 128x4096x14336, H100, 2026-11). Of two the one multiplies while the other waits.
+# A warp group that multiplies alone and waits for each multiplication leaves the tensor cores idle in between, so long
+# in each step (128x6144x4096 and 128x4096x14336, H100, 2026-11). Of two the one multiplies while the other waits.
 _IDLE_US: Final = 0.007
-_SHORT_RING: Final = 3  # stages, of which one that a multiplication under way still holds is missed
+_SHORT_RING: Final = 3  # stages, of which one is missed that a multiplication under way still holds
+_BESIDE_OTHERS: Final = 1.1  # of promotion while another warp group multiplies (e4m3 by one scale, H200, 2026-11)
+_BETWEEN: Final = 1.35  # of promotion while nobody does
 _BESIDE: Final = 0.98  # of epilogues beside a multiplication: 219.1 us, 223.9 us with them between (H100, 2026-11)
 
 
@@ -88,6 +93,7 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
         rows = heights.busiest_parts(problem, device, config) * heights.PART
     flops = rows * block_n * steps * 2 * block_k
     multiply_us = flops / (rates.sm_flops * 2 / DTYPES[problem.dtype].bytes * _efficiency(config))
+    multiply_us *= _promotion(problem, config)
     feed_us = rows / block_m * steps * limits.operand_bytes(problem, config) / _FEED
     memory_bytes = _memory_bytes(rates, device)
     moved = problem.bytes_moved + _moved_again(problem, device, config)
@@ -102,7 +108,18 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
         alone = config.number("block_m") == heights.PART
         total += waves * steps * _IDLE_US if alone and not config.number("in_flight") else 0.0
     total *= _ACROSS if config.get("cluster_n") == 2 else 1.0
+    total *= _SHORT_STEP if block_k * DTYPES[problem.dtype].bytes < _LINE_BYTES else 1.0
     return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
+
+
+def _promotion(problem: Problem, config: Config) -> float:
+    """What it costs to add the sum of every 128 of k, or of every step of the tile if that is shorter, in fp32."""
+    if DTYPES[problem.dtype].precision != "promoted":
+        return 1.0
+    often = max(1.0, PROMOTED / config.number("block_k"))
+    alone = config.number("block_m") == heights.PART and not config.get("in_flight", 0)
+    beside = config.family in _WARP_GROUPS and not alone
+    return (_BESIDE_OTHERS if beside else _BETWEEN) * math.sqrt(often)
 
 
 def _memory_bytes(rates: Rates, device: Device) -> float:
@@ -149,8 +166,8 @@ def _efficiency(config: Config) -> float:
         found *= _SMALL_TILE
     if config.family not in _TMA:
         found *= _POINTERS
-    if config.get("num_warps") == 2 and area >= 4096:
-        found *= _TWO_WARPS
+    if config.get("num_warps") == 2 and (area >= 4096 or config.number("block_m") >= 64):
+        found *= _TWO_WARPS if config.number("block_m") < 64 else _HALF_A_GROUP
     return found
 
 
@@ -158,6 +175,9 @@ def _buffers(problem: Problem, device: Device, config: Config) -> int:
     if config.family == "clustered":
         stages = clustered_limits.stages(problem, device, config)
         return stages - config.number("in_flight") if stages <= _SHORT_RING else stages
+    if config.family == "mixed_tiles":
+        stages = config.number("num_stages")
+        return stages if stages > _FEW_STAGES else 1  # the other one is held by the multiplication under way
     asynchronous = config.family in _TMA or config.number("block_m") >= 64
     return int(config.get("num_stages", _FEW_STAGES)) - (0 if asynchronous else 1)
 

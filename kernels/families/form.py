@@ -19,6 +19,7 @@ UNIT: Final = 16  # bytes, in a matrix descriptor
 ATOM: Final = 8  # rows after which the swizzling begins again
 SWIZZLES: Final = {128: 1, 64: 2, 32: 3}  # bytes of a row in a panel -> its name in a matrix descriptor; 0 is none
 DEPTH_BYTES: Final = 32  # of k, in one multiplication
+TURNS: Final = 4  # of which the last sum is waited for; k is padded with zeros to as many stages
 WIDEST: Final = 64  # columns of D in a part of a tile: its accumulator is a tensor, whose extents are powers of two
 
 
@@ -113,7 +114,7 @@ class Form:
         cluster_m, cluster_n: programs of a cluster, down and across D.
         a_k_major, b_k_major: whether k has the unit stride.
         in_flight: multiplications that may be under way when the next stage is waited for.
-        promoted: whether each stage's sum is added to the total in fp32.
+        promoted: whether each stage's sum is added to the total in fp32; with one in flight, while the next multiplies.
     """
 
     kind: str
@@ -128,6 +129,16 @@ class Form:
     b_k_major: bool
     in_flight: int
     promoted: bool
+
+    @property
+    def turns(self) -> int:
+        """Stages in one turn of a consumer's loop: several where their sums are in two sets of registers in turn."""
+        return TURNS if self.promoted and self.in_flight else 1
+
+    @property
+    def stride_k(self) -> int:
+        """Of k in one turn of the loop."""
+        return self.block_k * self.turns
 
     @property
     def consumers(self) -> int:

@@ -136,6 +136,27 @@ def multiply(parts, left, right, use, FORM: gl.constexpr, TEXT: gl.constexpr):
 
 
 @gluon.jit
+def multiply_and_add(sums, parts, left, right, ADD: gl.constexpr, FORM: gl.constexpr, TEXT: gl.constexpr):
+    """(The products of a stage, under way; the parts, to which those sums are added if `ADD` says so, done by then)."""
+    COUNT: gl.constexpr = of(FORM, "parts")
+    found = gl.inline_asm_elementwise(
+        of(TEXT, "multiply_and_add" if ADD else "multiply_alone"), of(TEXT, "multiplied_and_added"),
+        parts + sums + (left, right),
+        dtype=repeated(parts[0].dtype, 2 * COUNT), is_pure=False, pack=of(FORM, "registers"),
+    )  # fmt: skip
+    return found[:COUNT], found[COUNT:]
+
+
+@gluon.jit
+def settled_and_added(sums, parts, FORM: gl.constexpr, TEXT: gl.constexpr):
+    """The parts and those sums added, when these are done."""
+    return gl.inline_asm_elementwise(
+        of(TEXT, "settle_and_add"), of(TEXT, "settled_and_added"), parts + sums,
+        dtype=repeated(parts[0].dtype, of(FORM, "parts")), is_pure=False, pack=of(FORM, "registers"),
+    )  # fmt: skip
+
+
+@gluon.jit
 def added(parts, others):
     """Their sums, part by part."""
     sums = ()

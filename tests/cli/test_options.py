@@ -8,7 +8,7 @@ import click
 import pytest
 
 from tilewright.cli import main as program
-from tilewright.cli.options import NumbersMayBeNegative, db_option, problem_options
+from tilewright.cli.options import NumbersMayBeNegative, db_option, problem_options, weighted_problem_options
 from tilewright.kernels.models import MODELS, problems_of
 from tilewright.kernels.problem import Problem
 
@@ -88,6 +88,22 @@ def test_a_file_of_shapes_is_read(ask: Run, tmp_path: Path) -> None:
         "1x2x3-bf16-nt-bias+gelu",
         "1x2x3-bf16-nt-relu",
     ]
+
+
+def test_the_calls_that_a_file_tells_are_added_up(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[dict[Problem, int]] = []
+
+    @click.command
+    @weighted_problem_options
+    def ask(*, problems: tuple[Problem, ...], calls: dict[Problem, int]) -> None:
+        told.append(calls)
+        assert calls.keys() < set(problems)
+
+    monkeypatch.setattr(program.Commands, "get_command", lambda self, ctx, name: ask)
+    file = tmp_path / "shapes.csv"
+    file.write_text("m,n,k,calls,us\n1,2,3,40,9.5\n4,5,6,0,0\n1,2,3,2,1\n")
+    assert run("ask", "7x8x9", "--shapes", str(file)).code == 0
+    assert told == [{Problem(1, 2, 3): 42}]
 
 
 @pytest.mark.parametrize(

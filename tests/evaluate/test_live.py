@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from tilewright.kernels.config import Config
+from tilewright.kernels.device import nominal
 from tilewright.kernels.problem import Problem
 from tilewright.tests.faults import config_of, name_of
 from tilewright.tuner.evaluate import MeterError, MeterOptions, RaceLimit
+from tilewright.tuner.evaluate.compiler import CompilePool, Job, compile_all
 from tilewright.tuner.evaluate.live import LiveMeter
 from tilewright.tuner.store import TrialQuery, open_store
 from tilewright.tuner.study import EFFORTS, Study, StudyOptions
@@ -98,6 +100,25 @@ def test_a_race_in_which_one_hangs_ends_and_the_next_goes_on(meter: LiveMeter) -
     assert [lane.config for lane in race.lanes] == [Config.of("cpu_blas"), config_of("HONEST"), config_of("HONEST", 1)]
     assert race.reference == race.lanes[0].config
     assert all(len(lane.times_us) <= len(race.lanes[0].times_us) for lane in race.lanes)
+
+
+def test_what_is_compiled_ahead_goes_on_during_a_race(
+    meter: LiveMeter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a pool as a GPU has it: one process, so that the second config is begun when the first is there."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    device = nominal("sm90")
+    pool = CompilePool(device, jobs=1)
+    try:
+        compile_all(device, [Job(PROBLEM, config_of("COMPILES"))], pool)  # what takes longest is the start
+        monkeypatch.setattr(meter, "_pool", pool)
+        ahead = [config_of("COMPILES", variant) for variant in (1, 2)]
+        limit = RaceLimit(rounds=400, seconds=4.0)
+        race = meter.race(PROBLEM, (config_of("HONEST"),), limit, lambda: pool.prefetch(PROBLEM, ahead))
+        assert race is not None
+        assert soon(lambda: len(list(tmp_path.glob("*/*.cubin"))) == 3)
+    finally:
+        pool.close()
 
 
 def test_the_same_winner_is_found_among_faults(tmp_path: Path) -> None:

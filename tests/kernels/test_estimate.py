@@ -87,7 +87,7 @@ def test_what_a_cluster_shares_and_what_is_in_flight_are_accounted_for() -> None
 
 
 def test_rows_in_groups_load_a_large_b_once_a_group() -> None:
-    """As measured on an H100: 341 us by single rows of tiles, 164 us by all four; a B that the L2 holds is no matter."""
+    """As measured on an H100: 341 us by single rows of tiles, 164 by all four. A B that the L2 holds is no matter."""
     config = Config.of(
         "clustered", block_m=128, block_n=224, block_k=64, group_m=8, cluster_m=1, cluster_n=1, in_flight=0
     )

@@ -182,12 +182,18 @@ class Bench:
     def lanes(self, prepared: Prepared, configs: Sequence[Config]) -> ReadRounds:
         """What reads rounds of a race of `configs`, on a device that is under load when this returns."""
         regime = self.pace.regime
-        laps = []
+        laps: list[list[Lap]] = []
         for rotation in self._rotations(prepared):
             # The library gets other workspace too: where that lies makes 2% of cuBLAS (64x4096x14336, H200).
             if self.on_gpu:
                 torch._C._cuda_clearCublasWorkspaces()
-            laps.append([self.lap(prepared.problem, rotation, one, regime.race_reading_us) for one in configs])
+            like = laps[0] if laps else [None] * len(configs)
+            laps.append(
+                [
+                    self.lap(prepared.problem, rotation, one, regime.race_reading_us, as_long)
+                    for one, as_long in zip(configs, like, strict=True)
+                ]
+            )
         self.pace.load([lap for there in laps for lap in there], regime.race_load_s)
         return partial(self._rounds, itertools.cycle(laps))
 
@@ -288,9 +294,16 @@ class Bench:
     def launches(self, problem: Problem, rotation: Sequence[Operands], config: Config) -> list[Launch]:
         return [self._bind(problem, operands, config, place) for place, operands in enumerate(rotation)]
 
-    def lap(self, problem: Problem, rotation: Sequence[Operands], config: Config, reading_us: float) -> Lap:
-        """Launches of a config on these operands in turn, to be read as one."""
+    def lap(
+        self,
+        problem: Problem,
+        rotation: Sequence[Operands],
+        config: Config,
+        reading_us: float,
+        like: Lap | None = None,
+    ) -> Lap:
+        """Launches of a config on these operands in turn, to be read as one; as many as in another lap of it."""
         launches = self.launches(problem, rotation, config)
         launches[0]()
         make = timing.graph_lap if self.on_gpu else timing.host_lap
-        return make(launches, reading_us)
+        return make(launches, reading_us, like)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final
 
 import torch
@@ -15,6 +16,7 @@ import torch
 from ...kernels.family import Launch
 from ..trial import Check
 from .check import Reference, compare
+from .timing import captured
 
 LAUNCHES: Final = 2000  # a fault of one launch in a thousand escapes with a chance of exp(-2)
 SECONDS: Final = 0.02  # a large problem, or a host, gets as many as fit
@@ -80,11 +82,7 @@ def _captured(step: Callable[[], None]) -> tuple[int, Callable[[], None]]:
     torch.cuda.synchronize()
     step_us = (time.monotonic() - started) * 1e6
     many = max(1, min(_AT_ONCE, int(_AT_ONCE * _LONG_US / max(step_us, _LONG_US))))
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for _ in range(many):
-            step()
-    return many, graph.replay
+    return many, captured(repeat(step, many)).replay
 
 
 def described(check: Check) -> str:

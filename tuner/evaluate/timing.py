@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 
 import torch
@@ -98,12 +99,17 @@ def host_us(launch: Launch) -> float:
     return (time.perf_counter() - started) * 1e6
 
 
-def graph_lap(rotation: Sequence[Launch], reading_us: float) -> GraphLap:
-    """A lap on the GPU of about `reading_us`, in whole walks through the rotating operands, of one at the least.
+def graph_lap(rotation: Sequence[Launch], reading_us: float, like: Lap | None = None) -> GraphLap:
+    """A lap on the GPU of about `reading_us`, in whole walks through the rotating operands, of one at the least; or as
+    long as another lap, of the same launches on other operands.
 
     A lap that broke off inside a walk would leave in the L2 what the next lap begins with: 1 to 3% of a lap of kernels
     that wait for memory, to the gain of whoever comes after a lap that ends so.
     """
+    if like is not None:
+        lap = _capture(rotation, like.launches)
+        lap.lap_us = like.lap_us
+        return lap
     walk = _capture(rotation, len(rotation))
     read_us(walk)
     launch_us = max(read_us(walk), 0.5)
@@ -119,19 +125,42 @@ def whole_walks(places: int, launch_us: float, reading_us: float) -> int:
     return places * max(1, min(wanted, MAX_LAUNCHES // places))
 
 
-def host_lap(rotation: Sequence[Launch], reading_us: float) -> HostLap:
+def host_lap(rotation: Sequence[Launch], reading_us: float, like: Lap | None = None) -> HostLap:
     """The same on the host."""
+    if like is not None:
+        return HostLap(rotation, like.launches, like.lap_us)
     launch_us = max(host_us(rotation[0]), 1.0)
     launches = max(1, min(MAX_LAUNCHES, math.ceil(reading_us / launch_us)))
     return HostLap(rotation, launches, launch_us * launches)
 
 
 def _capture(rotation: Sequence[Launch], launches: int) -> GraphLap:
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for index in range(launches):
-            rotation[index % len(rotation)]()
-    return GraphLap(graph, rotation, launches)
+    return GraphLap(captured(rotation[index % len(rotation)] for index in range(launches)), rotation, launches)
+
+
+def captured(launches: Iterable[Launch]) -> torch.cuda.CUDAGraph:
+    """A CUDA graph of these launches, one after another.
+
+    It neither waits for the device nor gives back memory that is not in use, as `torch.cuda.graph` does: a search
+    captures thousands, and the device would idle at each of them.
+    """
+    graph, here, aside = torch.cuda.CUDAGraph(), torch.cuda.current_stream(), _aside(torch.cuda.current_device())
+    aside.wait_stream(here)
+    with torch.cuda.stream(aside):
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            for launch in launches:
+                launch()
+        finally:
+            graph.capture_end()
+    here.wait_stream(aside)
+    return graph
+
+
+@cache
+def _aside(index: int) -> torch.cuda.Stream:
+    """A stream to capture on, for the one that is in use cannot be captured."""
+    return torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
 
 
 def _event() -> torch.cuda.Event:
