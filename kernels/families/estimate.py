@@ -57,18 +57,21 @@ _FULL_TILE: Final = 128 * 128
 _LARGE_EXPONENT: Final = 0.03  # beyond the full tile, of warp groups: fewer bytes moved are a higher clock
 _ROW_ORDER: Final = 1.08  # tiles in plain row order share less of the L2
 _AWAY_FROM_8: Final = 1.002  # a doubling of the group of rows, or a halving: to order equals
-_EIGHT_WARPS: Final = 1.05
+# Axis, value, factor. Two programs of a cluster wait for each other, which costs more than multicast saves (H200,
+# 2026-11), and more where they share rows of A than where they share columns of B (H100, 2026-11).
+_OF_AXES: Final = (("num_warps", 8, 1.05), ("cluster_m", 2, 1.01), ("cluster_n", 2, 1.04))
 _LINE_BYTES: Final = 128  # of the L2; steps of half a line are loaded at less than its speed
 _SHORT_STEP: Final = 1.3
-_CLUSTERED: Final = 1.01  # against warp groups at a tile that both have: it is tried after them
-_ACROSS: Final = 1.04  # of two programs that share rows of A, against two that share columns of B (H100, 2026-11)
-# A warp group that multiplies alone and waits for each multiplication leaves the tensor cores idle in between, so long
-# in each step (128x6144x4096 and 128x4096x14336, H100, 2026-11). Of two the one multiplies while the other waits.
-_IDLE_US: Final = 0.007
+# Where each multiplication is waited for the tensor cores are idle in between, so long in each step: less with two warp
+# groups, of which one multiplies while the other waits (six products raced on an H200, two on an H100, 2026-11).
+_IDLE_US: Final = MappingProxyType({1: 0.007, 2: 0.002})
 _SHORT_RING: Final = 3  # stages, of which one is missed that a multiplication under way still holds
 _BESIDE_OTHERS: Final = 1.1  # of promotion while another warp group multiplies (e4m3 by one scale, H200, 2026-11)
 _BETWEEN: Final = 1.35  # of promotion while nobody does
-_BESIDE: Final = 0.98  # of epilogues beside a multiplication: 219.1 us, 223.9 us with them between (H100, 2026-11)
+_SWAPPED: Final = 1.2  # of promotion there, beyond that: what waits for memory is slowed down by it too
+# Epilogues beside a multiplication: 219.1 us, 223.9 us with them between (H100, 2026-11). `clustered` is tried after
+# warp groups of a tile that both have.
+_OF_FAMILY: Final = MappingProxyType({"half_by_half": 0.98, "clustered": 1.01})
 
 
 def guess_us(problem: Problem, device: Device, config: Config) -> float:
@@ -102,14 +105,20 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     total = math.pow(throughput_us**_BLEND + latency_us**_BLEND, 1 / _BLEND) + _waves_us(config, waves)
     if split > 1:
         total += _JOIN_US + split * problem.m * problem.n * 8 / memory_bytes
-    total *= _BESIDE if config.family == "half_by_half" else 1.0
-    if config.family == "clustered":
-        total *= _CLUSTERED
-        alone = config.number("block_m") == heights.PART
-        total += waves * steps * _IDLE_US if alone and not config.number("in_flight") else 0.0
-    total *= _ACROSS if config.get("cluster_n") == 2 else 1.0
-    total *= _SHORT_STEP if block_k * DTYPES[problem.dtype].bytes < _LINE_BYTES else 1.0
-    return total * _order(problem, config) * (_EIGHT_WARPS if config.get("num_warps") == 8 else 1.0)
+    if config.get("in_flight") == 0:
+        total += waves * steps * _IDLE_US[block_m // heights.PART]
+    return total * _factor(problem, config)
+
+
+def _factor(problem: Problem, config: Config) -> float:
+    """What else a launch takes longer for, by the family and by axes that are neither work nor waves."""
+    found = _OF_FAMILY.get(config.family, 1.0) * _order(problem, config)
+    if config.family == "swapped" and DTYPES[problem.dtype].precision == "promoted":
+        found *= _SWAPPED
+    for axis, value, factor in _OF_AXES:
+        found *= factor if config.get(axis) == value else 1.0
+    step_bytes = config.number("block_k") * DTYPES[problem.dtype].bytes
+    return found * (_SHORT_STEP if step_bytes < _LINE_BYTES else 1.0)
 
 
 def _promotion(problem: Problem, config: Config) -> float:

@@ -177,11 +177,11 @@ def test_what_is_likely_is_open_and_what_comes_first_is_first(sampler: str) -> N
 
 
 def test_what_the_process_holds_likely_is_what_it_asks_for() -> None:
-    """Five asks in six of those that improve: the others go where little is known, or come of what was told since."""
+    """What is not foreseen comes of what was told since, or of a neighbourhood of the best."""
     search = Search(bowl(), seed=3)
     foreseen = 0
     _run(search, 10)
     for _ in range(24):
         likely = [config for config, _ in zip(search.likely(), range(16), strict=False)]
         foreseen += _run(search, 1)[0][0] in likely
-    assert foreseen >= 12
+    assert foreseen >= 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -66,15 +67,18 @@ class GPSampler(PointSampler):
         return int(candidates[np.argmax(score)])
 
     def likely(self) -> Iterator[int]:
-        """By the improvement that is expected now; what is chosen for being little known is not foreseen."""
+        """By the improvement that is expected now, and every third by what is little known, as it is asked."""
         measured = np.isfinite(self.history.log_us)
         if measured.sum() < 2 or not self.history.open_count:
             return
         tried, values, _ = standardized(self.history)
         candidates = self._candidates(self.history, tried, values, np.random.default_rng(self._seed))
-        best = values[measured].min() - MARGIN
-        improvement = expected_improvement(best, *self._process(self.history, tried, values).predict(candidates))
-        yield from map(int, candidates[np.argsort(-improvement)])
+        mean, deviation = self._process(self.history, tried, values).predict(candidates)
+        improvement = expected_improvement(values[measured].min() - MARGIN, mean, deviation)
+        improving = iter(np.argsort(-improvement))
+        for unknown in np.argsort(mean - EXPLORE_SIGMAS * deviation):
+            for place in (*islice(improving, EXPLORE_EVERY - 1), unknown):
+                yield int(candidates[place])
 
     def _beside_best(self, history: History) -> NDArray[np.intp]:
         """The open configs one step away from the best; once all are tried, from the next best that has some."""
