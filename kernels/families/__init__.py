@@ -94,17 +94,16 @@ def first_guesses(problem: Problem, device: Device, names: tuple[str, ...] = (),
     """Configs to try first: each family's defaults and the `count` that an analytic guess holds fastest, in its order,
     so that a search that ends early has seen the most hopeful; before all others those that it says nothing of.
 
-    Of those that share a tile (blocks and split) only the first counts, so that they are different tiles, and none that
-    a default has.
+    Of those that share a tile (blocks and split) only the first is among them, so that they are different tiles; what
+    differs from a default in other axes alone does not count.
     """
     chosen = [family(name) for name in names or FAMILIES if not family(name).is_library]
     valid = space(problem, device, tuple(one.name for one in chosen)) if chosen else ()
     defaults = [config for one in chosen for config in one.defaults(problem, device) if config in valid]
-    tiles = {_tile(config): config for config in defaults}
-    most = len(tiles) + count
+    of_defaults, found = {_tile(config) for config in defaults}, dict[tuple[object, ...], Config]()
     for config in by_guess(valid, problem, device):
-        if len(tiles) < most:
-            tiles.setdefault(_tile(config), config)
-    first = dict.fromkeys((*defaults, *tiles.values()))
+        if len(found.keys() - of_defaults) < count:
+            found.setdefault(_tile(config), config)
+    first = dict.fromkeys((*defaults, *found.values()))
     ordered = by_guess(first, problem, device)
     return (*(config for config in first if config not in ordered), *ordered)
