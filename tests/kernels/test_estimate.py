@@ -132,7 +132,7 @@ def test_a_family_that_is_not_known_is_guessed_by_its_tile() -> None:
 
 def test_on_recorded_landscapes_the_first_guess_is_a_good_one() -> None:
     """Of the ten of an H200: how near to the best of all its first config is, of its first three, and its first twelve
-    (as measured: .93, .95 and .99; a config drawn at random has .5)."""
+    (as measured: .93, .95 and .99; a config drawn at random has .47 in the mean)."""
     device = replace(SM90, l2_bytes=60 << 20, memory_bytes=150_109_880_320, memory_clock_mhz=3201)
     found = []
     for path in LANDSCAPES:
@@ -140,5 +140,6 @@ def test_on_recorded_landscapes_the_first_guess_is_a_good_one() -> None:
         times = {config: read.time_us for config, read in readings.items() if read.time_us and config.items_by_axis}
         ordered = by_guess(times, problem_of(path), device)
         found.append([min(times.values()) / min(times[config] for config in ordered[:first]) for first in (1, 3, 12)])
+    assert len(found) == 10
     means = [fmean(column) for column in zip(*found, strict=True)]
     assert all(mean >= least for mean, least in zip(means, (0.90, 0.93, 0.98), strict=True)), means
