@@ -78,7 +78,8 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     """A guess at the time of one launch, in us.
 
     Throughput of the busiest multiprocessor or of memory, joined with the latency that its stages do not hide, and a
-    fixed price a wave. The constants were fitted to ten exhaustive bf16 landscapes of an H200 (2026-11, in results/).
+    fixed price a wave. The constants were fitted to ten exhaustive bf16 landscapes of an H200, and for families since
+    and for fp8 to the trials of tunings of an H200 and an H100 (2026-11, in results/).
     """
     if config.family == "swapped_tiles":
         problem, config = heights.turned(problem, config)
@@ -106,7 +107,7 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     if split > 1:
         total += _JOIN_US + split * problem.m * problem.n * 8 / memory_bytes
     if config.get("in_flight") == 0:
-        total += waves * steps * _IDLE_US[block_m // heights.PART]
+        total += waves * steps * _IDLE_US.get(block_m // heights.PART, 0.0)
     return total * _factor(problem, config)
 
 
