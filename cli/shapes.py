@@ -55,6 +55,8 @@ def _problems(rows: csv.DictReader[str], path: Path, like: Problem) -> Iterator[
         if None in row or None in row.values():
             raise ValueError(f"{where}: it has not as many values as line 1 has columns ({len(columns)})")
         calls, us = (_weight(row, column, where) for column in WEIGHTS)
+        if calls != int(calls):
+            raise ValueError(f"{where}, column calls: {calls:g} is not a whole number: write how often it is computed")
         yield Shape(_problem(row, where, like), int(calls), us)
 
 

@@ -167,7 +167,8 @@ class Study:
                     break
                 self._meter.submit(self.problem, config)
                 pending += 1
-            self._meter.prefetch(self.problem, islice(self._search.likely(), LIKELY))
+            if self.done + pending < total and not past(until):
+                self._meter.prefetch(self.problem, islice(self._search.likely(), LIKELY))
             ended = self._meter.collect()
             if not ended:
                 break

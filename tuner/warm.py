@@ -42,13 +42,13 @@ def warm_starts(problem: Problem, meter: Meter, store: Store) -> tuple[Config, .
     return tuple(dict.fromkeys(found))
 
 
-def likely(problem: Problem, meter: Meter, store: Store) -> tuple[Config, ...]:
+def likely(problem: Problem, meter: Meter, store: Store) -> Iterator[Config]:
     """What a search of `problem` is likely to come by, to be compiled ahead: what is tried first, then what an analytic
-    guess holds fastest."""
+    guess holds fastest. Found out when it is iterated, for not every meter compiles."""
     space = meter.space(problem)
     first = (*warm_starts(problem, meter, store), *meter.defaults(problem))
-    guessed = by_guess(space, problem, meter.device)[:AHEAD]
-    return tuple(dict.fromkeys((*(config for config in first if config in space), *guessed)))
+    yield from (config for config in first if config in space)
+    yield from by_guess(space, problem, meter.device)[:AHEAD]
 
 
 def _hopeful(configs: Iterable[Config], problem: Problem, meter: Meter) -> Iterator[Config]:

@@ -80,13 +80,23 @@ def space(problem: Problem, device: Device, names: tuple[str, ...] = ()) -> Conf
 
 
 def by_guess(configs: Iterable[Config], problem: Problem, device: Device) -> list[Config]:
-    """The tiled configs among these, those first that an analytic guess holds fastest."""
-    tiled_ones = [config for config in configs if {"block_m", "block_n", "block_k"} <= set(config)]
+    """The tiled configs among these, those first that an analytic guess holds fastest. None whose axes are no numbers,
+    as somebody else's landscape may have them."""
+    tiled_ones = [config for config in configs if set(_BLOCKS) <= set(config) and _in_numbers(config)]
     return sorted(tiled_ones, key=lambda config: guess_us(problem, device, config))
 
 
+_BLOCKS: Final = ("block_m", "block_n", "block_k")
+_COUNTS: Final = (*_BLOCKS, "split", "group_m", "group_n", "num_stages", "num_warps")
+
+
+def _in_numbers(config: Config) -> bool:
+    values = [config.get(axis, 1) for axis in _COUNTS]
+    return all(isinstance(value, int) and value > 0 for value in values)
+
+
 def _tile(config: Config) -> tuple[object, ...]:
-    return (config.family, *(config.get(axis) for axis in ("block_m", "block_n", "block_k", "split")))
+    return (config.family, *(config.get(axis) for axis in (*_BLOCKS, "split")))
 
 
 @lru_cache(maxsize=16)  # for a problem whose kernels are compiled ahead, and again when it is searched

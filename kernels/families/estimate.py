@@ -90,6 +90,8 @@ def guess_us(problem: Problem, device: Device, config: Config) -> float:
     tile_count = heights.tile_count(problem, device, config) if mixed else limits.tile_count(problem, config)
     programs = tile_count * split
     steps = cdiv(cdiv(problem.k, block_k), split)
+    if config.family == "clustered":
+        steps = cdiv(steps, turns := clustered_limits.form_of(problem, device, config).turns) * turns
     resident = _resident(problem, device, config) * max(1, device.sm_count)
     waves = cdiv(programs, resident)
     rows = cdiv(programs, max(1, device.sm_count)) * block_m  # of tiles that the busiest multiprocessor multiplies

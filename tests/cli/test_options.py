@@ -120,6 +120,7 @@ def test_the_calls_that_a_file_tells_are_added_up(run: Run, tmp_path: Path, monk
         ("m,n,k\n1,2,-3\n", "line 2: k is -3: an extent is a whole number from 0"),
         ("m,n,k,layout\n1,2,3,up\n", "line 2: layout 'up' is none: use one of nn, nt, tn, tt"),
         ("m,n,k\n\0,2,3\n", "line 2, column m: "),
+        ("m,n,k,calls\n1,2,3,0.4\n", "line 2, column calls: 0.4 is not a whole number"),
         (b"m,n,k\n\xff,2,3\n", "is no CSV in UTF-8"),
     ],
 )

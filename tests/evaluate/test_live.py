@@ -15,6 +15,9 @@ from tilewright.tests.faults import config_of, name_of
 from tilewright.tuner.evaluate import MeterError, MeterOptions, RaceLimit
 from tilewright.tuner.evaluate.compiler import CompilePool, Job, compile_all
 from tilewright.tuner.evaluate.live import LiveMeter
+from tilewright.tuner.evaluate.measuring import Measuring
+from tilewright.tuner.evaluate.messages import RaceRequest
+from tilewright.tuner.evaluate.regime import regime_of
 from tilewright.tuner.store import TrialQuery, open_store
 from tilewright.tuner.study import EFFORTS, Study, StudyOptions
 from tilewright.tuner.trial import Outcome, Trial
@@ -100,6 +103,22 @@ def test_a_race_in_which_one_hangs_ends_and_the_next_goes_on(meter: LiveMeter) -
     assert [lane.config for lane in race.lanes] == [Config.of("cpu_blas"), config_of("HONEST"), config_of("HONEST", 1)]
     assert race.reference == race.lanes[0].config
     assert all(len(lane.times_us) <= len(race.lanes[0].times_us) for lane in race.lanes)
+
+
+def test_what_fails_during_a_race_is_told_and_the_next_config_is_measured() -> None:
+    """The race's answer is not taken for that to the next request."""
+    process = Measuring("cpu", 0, regime_of("interleaved").name)
+    request = RaceRequest(PROBLEM, (Config.of("cpu_blas"), config_of("HONEST")), 12, 0.1)
+
+    def fail() -> None:
+        raise OSError("no space left on device")
+
+    try:
+        with pytest.raises(OSError, match="no space left on device"):
+            process.ask(request, 30.0, fail)
+        assert len(process.ask(request, 30.0).times_us) == 2
+    finally:
+        process.close()
 
 
 def test_what_is_compiled_ahead_goes_on_during_a_race(

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from tilewright.kernels.config import Config
+from tilewright.kernels.config import AxisValue, Config
 from tilewright.kernels.device import nominal
 from tilewright.kernels.families import by_guess, first_guesses, space
 from tilewright.kernels.families.estimate import guess_us
@@ -89,6 +89,13 @@ def test_what_a_cluster_shares_and_what_is_in_flight_are_accounted_for() -> None
     assert guess_us(problem, SM90, short) < guess_us(problem, SM90, short.replace(in_flight=1))
     alone = config.replace(block_m=64)  # one warp group, and nobody who multiplies while it waits
     assert guess_us(problem, SM90, alone.replace(in_flight=1)) < guess_us(problem, SM90, alone)
+
+
+@pytest.mark.parametrize("foreign", [{"num_stages": "auto"}, {"block_m": 0}, {"split": 0}, {"block_n": "wide"}])
+def test_what_is_no_number_is_not_guessed(foreign: dict[str, AxisValue]) -> None:
+    """As a landscape of somebody else's kernel may have it under the names of our axes."""
+    own = Config.of("tiled", block_m=64, block_n=64, block_k=64, group_m=8, num_warps=4, num_stages=3)
+    assert by_guess([own.replace(**foreign), own], Problem(512, 512, 512), SM90) == [own]
 
 
 def test_rows_in_groups_load_a_large_b_once_a_group() -> None:

@@ -17,7 +17,7 @@ from .messages import Compiled, CompileRequest
 from .process import serve
 
 _REASON_AT_MOST: Final = 600
-_YIELD: Final = 10  # to those who measure and search: what is compiled ahead is in no hurry
+_YIELD: Final = 5  # to those who measure and search, whom a process that compiles ahead would keep waiting
 
 
 def compile_config(request: CompileRequest) -> Compiled:

@@ -192,8 +192,10 @@ class LiveMeter:
         return 0 if self._pool is None else len(self._pool)
 
     def _compile_until_answered(self, meanwhile: Callable[[], None]) -> None:
-        """What is compiled ahead goes on while the device is raced; nothing is submitted then."""
-        meanwhile()
+        """What is compiled ahead goes on while the device is raced; nothing is submitted then. A host is left
+        alone, for there is nothing to compile."""
+        if self._pool is not None:
+            meanwhile()
         while not self._process.has_answered:
             self._gather_compiled()
             self._wait(measuring=True)

@@ -63,16 +63,23 @@ class Measuring:
         self, request: RaceRequest | ReadRequest, timeout_s: float, meanwhile: Callable[[], None] = lambda: None
     ) -> Raced:
         """The answer, when nothing else is asked; a process that is lost over it is replaced, and answers nothing but
-        why. `meanwhile` is called while it is at work."""
+        why. `meanwhile` is called while it is at work; of what that raises, the answer is not waited for."""
         try:
             self._process.send(request, timeout_s)
-            meanwhile()
+            self._meanwhile(meanwhile)
             answer: Raced = self._process.receive()
         except (ProcessDied, ProcessTimedOut) as lost:
             answer = Raced((), str(lost), fatal=True)
         if answer.fatal:
             self.replace()
         return answer
+
+    def _meanwhile(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            self.replace()  # or its answer would be taken for that to the next request
+            raise
 
     def ask_for(self, request: object, timeout_s: float) -> Any:
         """The same of any request, and None for a process that is lost over it."""

@@ -76,9 +76,12 @@ class GPSampler(PointSampler):
         mean, deviation = self._process(self.history, tried, values).predict(candidates)
         improvement = expected_improvement(values[measured].min() - MARGIN, mean, deviation)
         improving = iter(np.argsort(-improvement))
+        told: set[int] = set()
         for unknown in np.argsort(mean - EXPLORE_SIGMAS * deviation):
             for place in (*islice(improving, EXPLORE_EVERY - 1), unknown):
-                yield int(candidates[place])
+                if place not in told:
+                    told.add(place)
+                    yield int(candidates[place])
 
     def _beside_best(self, history: History) -> NDArray[np.intp]:
         """The open configs one step away from the best; once all are tried, from the next best that has some."""
