@@ -25,6 +25,7 @@ from tilewright.tuner.referee import (
     MINIMUM,
     SYSTEMATIC,
     Verdict,
+    fastest_level,
     lane_ratio,
     race_ratio,
     run_race,
@@ -125,6 +126,15 @@ def test_a_beaten_lane_leaves_and_the_reference_stays() -> None:
     assert len(times[0]) == 60
     assert len(times[3]) < 60
     assert standing(times).running[0] == 0
+
+
+def test_what_a_race_leaves_level_is_told_the_fastest_first() -> None:
+    """Who was beaten is not, nor is the reference; a leader with no equal is alone."""
+    noisy = [[100.0 + (round_ * 7 + lane) % 5 for round_ in range(24)] for lane in range(4)]
+    beaten = [[130.0] * 24]
+    assert set(fastest_level([*noisy, *beaten], 4)) == {1, 2, 3}
+    assert len(fastest_level([*noisy, *beaten], 2)) == 2
+    assert fastest_level([[100.0] * 24, [90.0] * 24, [99.0] * 24], 4) == [1]
 
 
 def test_a_race_ends_in_time_but_not_before_it_can_tell() -> None:

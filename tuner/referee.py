@@ -96,6 +96,29 @@ def standing(times: Sequence[Sequence[float]], confidence: float = CONFIDENCE) -
     return Standing(Verdict.TIE if tied else Verdict.UNDECIDED, leader, level)
 
 
+def fastest_level(times: Sequence[Sequence[float]], most: int) -> list[int]:
+    """The fastest of the lanes that nothing in a race tells from its leader, that one and no reference among them."""
+    found = standing(times)
+    level = [lane for lane in (found.leader, *found.level) if lane]
+    return sorted(level, key=lambda lane: -race_ratio(times[lane], times[0], len(times)).median)[:most]
+
+
+def lane_rank(race: Race, lane: Lane) -> tuple[int, float]:
+    """By which lanes are ranked, the lowest first.
+
+    What a race leaves level and reads after a rest ranks by the geometric mean of both ratios: a tile that is as fast
+    as another under a power cap may be far slower at the boost clock. Then come those that stayed, by their ratio, and
+    those that left, for what their few rounds read does not count against those who stayed.
+    """
+    reference, ratio = race.lane(race.reference), lane_ratio(race, lane)
+    loaded = 1 / statistics.median(lane.times_us) if ratio is None else ratio.median
+    if lane.rested_us and reference is not None and reference.rested_us:
+        rested = race_ratio(lane.rested_us, reference.rested_us, len(race.lanes)).median
+        return 0, -math.sqrt(loaded * rested)
+    stayed = len(lane.times_us) == max(len(one.times_us) for one in race.lanes)
+    return 1 if stayed else 2, -loaded
+
+
 def lane_ratio(race: Race, lane: Lane) -> Ratio | None:
     """A lane against the race's reference; exactly 1 for the reference, None when that did not run."""
     if lane.config == race.reference:
@@ -111,7 +134,9 @@ def verdict_text(race: Race) -> str:
     lanes = sorted(race.lanes, key=lambda lane: lane.config != race.reference)
     found = standing([lane.times_us for lane in lanes], race.confidence)
     names = ", ".join(str(lanes[number].config) for number in (found.leader, *found.level))
-    return f"{found.verdict}: {names} after {len(lanes[0].times_us)} rounds"
+    first = min(lanes, key=lambda lane: lane_rank(race, lane))
+    rested = f"; {first.config} after a rest" if first.rested_us else ""
+    return f"{found.verdict}: {names} after {len(lanes[0].times_us)} rounds{rested}"
 
 
 def race_ratio(

@@ -135,11 +135,16 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """One racer: its config and one time a round, in us."""
+    """One racer: its config and one time a round, in us.
+
+    Attributes:
+        rested_us: one time a round after a rest, of those that the race left level, and of the reference; else empty.
+    """
 
     config: Config
     environment: Environment
     times_us: tuple[float, ...]
+    rested_us: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

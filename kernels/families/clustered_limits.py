@@ -109,7 +109,7 @@ NEIGHBOURS = Constraint(
 
 
 # Registers that a thread of a consumer has for sums, by the number of consumers: of 255 and 232, which the program that
-# loads leaves to two. With more of them Triton 3.6 and 3.7 spill, with all epilogues.
+# loads leaves to two. With more of them some epilogues spill (Triton 3.6 and 3.7); not all do.
 SUMS: Final = {1: 224, 2: 192}
 _TWO_STAGES: Final = 8  # where the next stage is multiplied before the last one's sum is added
 

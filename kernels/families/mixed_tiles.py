@@ -258,7 +258,7 @@ def defaults(problem: Problem, device: Device) -> tuple[Config, ...]:
     )  # fmt: skip
     # With 168 registers a thread an epilogue spills beside half a tile, a residual or erf beside a quarter, and scales
     # of sums that are converted first beside half of a smaller one.
-    tall = two.replace(block_m=192, num_stages=3, group_m=12)
+    tall = two.replace(block_m=192, num_stages=3, group_m=12 if problem.m > 1536 else 8 if problem.m > 1024 else 1)
     if problem.epilogue:
         tall = tall.replace(store_slices=4 // problem.products)
     if problem.dtype == "int8" and "row_scale" in problem.epilogue_operands:

@@ -10,7 +10,6 @@ slice by slice. To leave, wait and add takes some 10 us, so that a share of fewe
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import mbarrier, tma, warpgroup_mma_wait
 
 from .. import fused
-from ..access import VECTOR_BYTES, Accesses
+from ..access import Accesses
 from ..binary import Binary
 from ..config import Config
 from ..device import Device
@@ -202,18 +201,10 @@ def shared_memory(problem: Problem, device: Device, config: Config) -> float:
 
 
 def binary(problem: Problem, device: Device, config: Config, accesses: Accesses) -> Binary:
-    scratch = {"partials": "*fp32", "counters": "*i32"}
-    others: dict[str, Any] = {"SHARES": config["split"], **dict.fromkeys(scratch)}
-    built = warp_groups.built(
-        shared_tiles_kernel, problem, config, accesses, integers=("m", "n", "k"), others=others
+    return warp_groups.built(
+        shared_tiles_kernel, problem, config, accesses, integers=("m", "n", "k"),
+        pointers={"partials": "*fp32", "counters": "*i32"}, others={"SHARES": config["split"]},
     )  # fmt: skip
-    types = {**dict(built.types), **scratch}
-    return replace(
-        built,
-        types=tuple((name, types[name]) for name in built.kernel.arg_names if name in types),
-        constants=tuple((name, value) for name, value in built.constants if name not in scratch),
-        divisible=(*built.divisible, *((name, VECTOR_BYTES) for name in scratch)),
-    )
 
 
 def bind(call: Call, config: Config) -> Launch:

@@ -76,7 +76,11 @@ def _across(constraint: Constraint) -> Constraint:
     """A constraint of `mixed_tiles`, on the transposed product."""
 
     def of(one: Callable[[Problem, Device, Config], float]) -> Callable[[Problem, Device, Config], float]:
-        return lambda problem, device, config: one(*(turned(problem, config)[:1]), device, turned(problem, config)[1])
+        def across(problem: Problem, device: Device, config: Config) -> float:
+            problem, config = turned(problem, config)
+            return one(problem, device, config)
+
+        return across
 
     return replace(constraint, amount=of(constraint.amount), limit=of(constraint.limit))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from triton.experimental import gluon
@@ -11,7 +12,7 @@ from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared,
 from triton.experimental.gluon.nvidia.hopper import TensorDescriptor
 
 from .. import fused
-from ..access import Accesses
+from ..access import VECTOR_BYTES, Accesses
 from ..binary import Binary
 from ..config import Config
 from ..device import MAX_REGISTERS_PER_THREAD, REGISTERS_PER_SM, Device
@@ -167,16 +168,18 @@ def built(
     accesses: Accesses,
     *,
     integers: tuple[str, ...],
+    pointers: Mapping[str, str] = MappingProxyType({}),
     others: Mapping[str, Any] | None = None,
     blocks: Blocks | None = None,
 ) -> Binary:
-    """A kernel of the descriptors of A, B, D and `up`, of `integers` and an epilogue, with `others` compiled in beside
-    what all of them have. It starts as one warp group."""
+    """A kernel of the descriptors of A, B, D and `up`, of `integers`, of `pointers` (name -> type) to memory that is
+    aligned, and of an epilogue, with `others` compiled in beside what all of them have. It starts as one warp group."""
     types: dict[str, str] = {}
     for name, dtype, block in zip("abd", _dtypes(problem), blocks or tile_blocks(problem, config), strict=True):
         element = tiles.TRITON_TYPES[DTYPES[dtype].storage]
         types[name] = f"tensordesc<{element}{block},{_layout(block[1], dtype)!r}>"
     types.update(dict.fromkeys(integers, "i32"))
+    types.update(pointers)
     paired = {"up": types["b"]} if problem.products == 2 else {}
     extra = fused.parameters(problem, accesses, tiles.TRITON_TYPES[DTYPES[problem.out_dtype].storage])
     constants = {
@@ -188,8 +191,9 @@ def built(
         "B_TRANSPOSED": problem.b_transposed,
         **(others or {}),
     }
+    divisible = {**extra.divisible, **dict.fromkeys(pointers, VECTOR_BYTES)}
     started = Config.of(config.family, num_warps=WARPS, num_stages=1)
-    return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, extra.divisible, started)
+    return tiles.ordered(kernel, {**types, **paired, **extra.types}, constants, divisible, started)
 
 
 def arguments(call: Call, config: Config, *integers: int, blocks: Blocks | None = None) -> list[Any]:

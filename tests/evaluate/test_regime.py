@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -13,15 +13,17 @@ import torch
 from tilewright.kernels.config import Config
 from tilewright.kernels.operands import Operands, random_operands
 from tilewright.kernels.problem import Problem
-from tilewright.tuner.evaluate.bench import Prepared
+from tilewright.tuner.evaluate.bench import Bench, Prepared
 from tilewright.tuner.evaluate.health import Monitor, Vitals
 from tilewright.tuner.evaluate.ledger import Ledger
 from tilewright.tuner.evaluate.messages import Evaluated, EvaluateRequest
 from tilewright.tuner.evaluate.meter import Spending
 from tilewright.tuner.evaluate.pace import Pace
 from tilewright.tuner.evaluate.regime import DEFAULT, REGIMES, regime_of
+from tilewright.tuner.evaluate.rounds import Rounds
 from tilewright.tuner.evaluate.server import Server
 from tilewright.tuner.evaluate.timing import MAX_LAUNCHES, HostLap, whole_walks
+from tilewright.tuner.referee import BLOCK
 
 PROBLEM = Problem(8, 64, 64, "fp32")
 
@@ -81,6 +83,48 @@ def test_a_sustained_reading_settles_before_it_is_read(runners: Runners) -> None
     (read_us,) = Pace(regime).read([runners.lap("a", 2.0)])
     assert runners.names == "a" * (3 + 2)
     assert read_us >= 2000
+
+
+def test_a_load_is_kept_up_while_the_host_is_at_something_else(runners: Runners) -> None:
+    pace, lap = Pace(REGIMES[DEFAULT]), runners.lap("a", 1.0)
+    pace.load([lap], 0.02)
+    before = len(runners.ran)
+    pace.keep(lap)
+    kept = len(runners.ran)
+    pace.keep(lap)
+    assert before < kept == len(runners.ran), "there is enough of it"
+    time.sleep(0.02)
+    pace.keep(lap)
+    assert len(runners.ran) > kept
+    again = len(runners.ran)
+    pace.load([lap], 0.02)
+    assert len(runners.ran) == again, "it has lasted without a pause"
+
+
+@pytest.mark.parametrize("name", REGIMES)
+def test_what_is_level_rests_before_each_reading_in_any_regime(name: str, runners: Runners) -> None:
+    pace = Pace(REGIMES[name])
+    rounds = Rounds(pace, [[runners.lap("l", 1.0), runners.lap("b", 1.0), runners.lap("c", 1.0)]], random.Random(0))
+    pace.regime = replace(pace.regime, level_rest_s=0.01)
+    library, beaten, level = rounds.rested([0, 2], 3)
+    assert (len(library), beaten, len(level)) == (BLOCK, [], BLOCK)
+    assert sorted(runners.names) == ["c"] * BLOCK + ["l"] * BLOCK
+    starts = [at for _, at in runners.ran]
+    assert min(later - earlier for earlier, later in itertools.pairwise(starts)) >= 0.01
+    assert rounds.rested([], 3) == [[], [], []]
+
+
+def test_only_the_default_regime_reads_again_after_a_rest() -> None:
+    """A burst has rested before each reading, and who asks for sustained speed wants no other."""
+    assert [one.name for one in REGIMES.values() if one.level_rest_s] == [DEFAULT]
+
+
+def test_what_multiplies_little_for_its_bytes_is_not_read_again() -> None:
+    bench = Bench(Server("cpu", 0).device, "cpu", 0)
+    level = [[100.0] * 24] * 3
+    assert bench._to_rest(Problem(4096, 4096, 4096), level) == [0, 1, 2]
+    assert bench._to_rest(Problem(16, 4096, 4096), level) == []
+    assert bench._to_rest(Problem(4096, 4096, 4096), level[:2]) == [], "one alone has nobody to be told from"
 
 
 def test_a_load_lasts_and_is_not_repeated_without_a_pause(runners: Runners) -> None:
@@ -192,10 +236,8 @@ def test_the_ledger_counts_what_a_race_had_and_what_all_would_have_had() -> None
 
 
 def test_a_race_takes_a_new_order_every_two_rounds_and_runs_the_second_backwards(runners: Runners) -> None:
-    bench = Server("cpu", 0).bench
     places = [[runners.lap(name, 0.05) for name in names] for names in ("abcde", "ABCDE")]
-    read: Callable[..., list[list[float]]] = bench._rounds
-    rounds = read(itertools.cycle(places), [0, 1, 2, 4], 12)
+    rounds = Rounds(Pace(REGIMES[DEFAULT]), places, random.Random(0))([0, 1, 2, 4], 12)
     assert [len(one) for one in rounds] == [4] * 12
     orders = [runners.names[start : start + 4] for start in range(0, 48, 4)]
     here, there = orders[0::4] + orders[1::4], orders[2::4] + orders[3::4]

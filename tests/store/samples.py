@@ -44,8 +44,8 @@ def failed(config: Config, outcome: Outcome = Outcome.WRONG, minute: float = 0, 
 def race(times_us: dict[Config, tuple[float, ...]], minute: float = 0, **more: Any) -> Race:
     """A race of these configs against cuBLAS."""
     parts: dict[str, Any] = {"problem": PROBLEM, "device": DEVICE, "protocol": "race", **more}
-    environment = parts.pop("environment", ENVIRONMENT)
-    lanes = tuple(Lane(config, environment, times) for config, times in times_us.items())
+    environment, rested = parts.pop("environment", ENVIRONMENT), parts.pop("rested_us", {})
+    lanes = tuple(Lane(config, environment, times, rested.get(config, ())) for config, times in times_us.items())
     return Race(reference=CUBLAS, lanes=lanes, started_at=NOON + timedelta(minutes=minute), **parts)
 
 
@@ -126,7 +126,8 @@ def trials(draw: st.DrawFn) -> Trial:
 
 @st.composite
 def races(draw: st.DrawFn) -> Race:
-    lanes = draw(st.lists(st.builds(Lane, configs, environments, times), min_size=1, max_size=3, unique_by=_config))
+    lane = st.builds(Lane, configs, environments, times, st.one_of(st.just(()), times))
+    lanes = draw(st.lists(lane, min_size=1, max_size=3, unique_by=_config))
     return Race(
         problem=draw(problems),
         device=draw(devices),

@@ -41,7 +41,8 @@ def sample() -> Pack:
     )
     good = dataclasses.replace(good, measurement=read, checks=(Check(0.4, 1.0, 3, 5, 1.25, 1.5, PROBLEM.key),))
     bad = failed(tiled(64), Outcome.WRONG, minute=1, reason="error 3")
-    raced = race({CUBLAS: (100.0, 101.0), tiled(128): (98.0, 99.0)}, minute=2, notes=("a note",))
+    rested = {CUBLAS: (90.0, 90.5), tiled(128): (89.0, 89.5)}
+    raced = race({CUBLAS: (100.0, 101.0), tiled(128): (98.0, 99.0)}, minute=2, notes=("a note",), rested_us=rested)
     reached = Ceilings(DEVICE, NOON + timedelta(minutes=3), 3300.0, 650.0, pinned_up_gbs=55.0)
     return Pack((good, bad), (raced,), (reached,))
 

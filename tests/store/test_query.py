@@ -73,6 +73,17 @@ def test_who_left_a_race_stands_below_those_who_stayed(memory: Store) -> None:
     assert configs(best(memory, PROBLEM)) == [tiled(2), CUBLAS, tiled(1)]
 
 
+def test_what_a_race_leaves_level_is_ranked_by_what_it_is_after_a_rest_too(memory: Store) -> None:
+    """A tile that ties under a power cap and loses by a tenth at the boost clock is no winner."""
+    times = {CUBLAS: around(100.0), tiled(1): around(98.0), tiled(2): around(98.5), tiled(3): around(97.0)}
+    rested = {CUBLAS: (80.0,) * 6, tiled(1): (88.0,) * 6, tiled(2): (79.0,) * 6}
+    memory.add_race(race(times, rested_us=rested))
+    answer = best(memory, PROBLEM)
+    assert configs(answer) == [tiled(2), CUBLAS, tiled(1), tiled(3)]
+    assert answer.winner.ratio is not None
+    assert answer.winner.ratio.median == pytest.approx(100 / 98.5), "what is told was read under load"
+
+
 def test_a_library_may_win_and_a_tie_is_told(memory: Store) -> None:
     memory.add_race(race({CUBLAS: around(100.0), tiled(1): around(100.4)}))
     answer = best(memory, PROBLEM)

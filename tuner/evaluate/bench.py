@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Final
 
 import torch
@@ -19,12 +17,13 @@ from ...kernels.family import Launch
 from ...kernels.operands import Operands, call, poisoned, random_operands
 from ...kernels.problem import Problem
 from ...kernels.scratch import Scratch
-from ..referee import ReadRounds, run_race
+from ..referee import fastest_level, run_race
 from ..trial import Check
 from . import timing
 from .check import Reference, compare, ragged_companion, reference, with_library
 from .pace import Pace, Worth
 from .regime import DEFAULT, REGIMES, Regime
+from .rounds import Rounds
 from .stress import stress
 from .timing import Lap
 
@@ -39,6 +38,9 @@ _RACE_SETS: Final = 32
 _MAX_SETS: Final = 64
 _MEMORY_SHARE: Final = 0.4
 _WARM_UP_S: Final = 0.25
+# FLOP a byte from which a power cap, and with it the clock, decides how fast something is under load.
+_HOT: Final = 150
+_RESTED_AT_MOST: Final = 4  # lanes, beside the reference
 _LONG: Final = 6  # a reading that takes so many times as long as it must is little disturbed: fewer do
 _LONG_READINGS: Final = 3
 
@@ -172,14 +174,24 @@ class Bench:
         times, beside_us = self.pace.read_pairs(lap, beside, readings, worth)
         return Times(tuple(times), tuple(beside_us), regime.cost_s(lap.lap_us))
 
-    def race(self, prepared: Prepared, configs: list[Config], rounds: int, seconds: float) -> list[list[float]]:
-        """One time a round and config, in us. The first config is the reference and runs to the end; another one leaves
-        once it is behind the leader with confidence."""
+    def race(
+        self, prepared: Prepared, configs: list[Config], rounds: int, seconds: float
+    ) -> tuple[list[list[float]], list[list[float]]]:
+        """For each config one time a round, in us; and of those that this leaves level, times after a rest. The first
+        config is the reference and runs to the end; another one leaves once it is behind the leader with confidence."""
         read = self.lanes(prepared, configs)
         until = time.perf_counter() + seconds * self.pace.regime.patience
-        return run_race(read, len(configs), rounds, lambda: time.perf_counter() > until)
+        times = run_race(read, len(configs), rounds, lambda: time.perf_counter() > until)
+        return times, read.rested(self._to_rest(prepared.problem, times), len(configs))
 
-    def lanes(self, prepared: Prepared, configs: Sequence[Config]) -> ReadRounds:
+    def _to_rest(self, problem: Problem, times: Sequence[Sequence[float]]) -> list[int]:
+        """The reference and the lanes that are read once more after a rest; none where that tells nothing."""
+        if not self.pace.regime.level_rest_s or problem.flops < _HOT * problem.bytes_moved:
+            return []
+        level = fastest_level(times, _RESTED_AT_MOST)
+        return [0, *level] if len(level) > 1 else []
+
+    def lanes(self, prepared: Prepared, configs: Sequence[Config]) -> Rounds:
         """What reads rounds of a race of `configs`, on a device that is under load when this returns."""
         regime = self.pace.regime
         laps: list[list[Lap]] = []
@@ -188,28 +200,13 @@ class Bench:
             if self.on_gpu:
                 torch._C._cuda_clearCublasWorkspaces()
             like = laps[0] if laps else [None] * len(configs)
-            laps.append(
-                [
-                    self.lap(prepared.problem, rotation, one, regime.race_reading_us, as_long)
-                    for one, as_long in zip(configs, like, strict=True)
-                ]
-            )
+            laps.append([])
+            for one, as_long in zip(configs, like, strict=True):
+                if as_long is not None and regime.race_load_s:
+                    self.pace.keep(as_long)
+                laps[-1].append(self.lap(prepared.problem, rotation, one, regime.race_reading_us, as_long))
         self.pace.load([lap for there in laps for lap in there], regime.race_load_s)
-        return partial(self._rounds, itertools.cycle(laps))
-
-    def _rounds(self, places: Iterator[Sequence[Lap]], running: Sequence[int], count: int) -> list[list[float]]:
-        """One time for each running lap and round. Two rounds share their operands and an order by chance, the second
-        one reversed: who runs after whom makes up to 3% of a difference on an H200."""
-        order: list[int] = []
-        laps: list[Lap] = []
-        while len(order) < count * len(running):
-            drawn, there = self._order.sample(running, len(running)), next(places)
-            order += (both := [*drawn, *reversed(drawn)])
-            laps += [there[lane] for lane in both]
-        read: dict[int, list[float]] = {lane: [] for lane in running}
-        for lane, time_us in zip(order, self.pace.read(laps), strict=True):
-            read[lane].append(time_us)
-        return [list(one) for one in zip(*(read[lane] for lane in running), strict=True)]
+        return Rounds(self.pace, laps, self._order)
 
     def _rotations(self, prepared: Prepared) -> list[list[Operands]]:
         """Of a problem, as many as make `_RACE_SETS` of operands and fit; one where launches are so long that a lap

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ...kernels.problem import Problem
-from ..referee import MINIMUM
+from ..referee import BLOCK, MINIMUM
 from .meter import RaceLimit
 from .regime import Regime
 
@@ -31,4 +31,5 @@ class Limits:
         """Of a race, which lasts some rounds even when its time is up before."""
         at_least = MINIMUM * racers * self.regime.cost_s(0.0)
         seconds = limit.seconds * self.regime.patience
-        return self.regime.race_load_s + seconds + at_least + self.evaluate_s(problem)
+        rested = BLOCK * racers * self.regime.level_rest_s
+        return self.regime.race_load_s + seconds + at_least + rested + self.evaluate_s(problem)

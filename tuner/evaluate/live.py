@@ -168,7 +168,10 @@ class LiveMeter:
         raced = self._process.ask(request, seconds, partial(self._compile_until_answered, meanwhile))
         if not raced.times_us:
             return None
-        lanes = tuple(Lane(one, self.environment(one), read) for one, read in zip(racers, raced.times_us, strict=True))
+        lanes = tuple(
+            Lane(one, self.environment(one), read, rested)
+            for one, read, rested in zip(racers, raced.times_us, raced.rested_us, strict=True)
+        )
         self._ledger.race(problem, raced.read_s, limit.rounds)
         race = Race(problem, self.device, self.protocol, library, lanes, started_at)
         return replace(race, notes=(verdict_text(race), *raced.warnings))

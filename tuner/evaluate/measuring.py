@@ -69,7 +69,7 @@ class Measuring:
             self._meanwhile(meanwhile)
             answer: Raced = self._process.receive()
         except (ProcessDied, ProcessTimedOut) as lost:
-            answer = Raced((), str(lost), fatal=True)
+            answer = Raced((), reason=str(lost), fatal=True)
         if answer.fatal:
             self.replace()
         return answer

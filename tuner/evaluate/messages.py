@@ -114,9 +114,10 @@ class CeilingsRequest:
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """Of a race or of lanes that were read: one time a round for each lane."""
+    """Of a race or of lanes that were read: one time a round for each lane, and of some as many after a rest."""
 
     times_us: tuple[tuple[float, ...], ...]
+    rested_us: tuple[tuple[float, ...], ...] = ()
     reason: str = ""
     fatal: bool = False
     read_s: float = 0.0

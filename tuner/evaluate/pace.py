@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from .regime import Regime
@@ -45,6 +46,15 @@ class Pace:
             laps[0].wait()
         self._end()
 
+    def keep(self, lap: Lap) -> None:
+        """Gives the device some of a load if it has little of that left, and does not wait: it shall not pause while
+        the host makes the laps of a race."""
+        if self._begin() > self._busy_until - _GAP_S / 2:
+            repeats = _repeats(lap, _CHUNK_US)
+            for _ in range(repeats):
+                lap.start()
+            self._busy_until = max(self._busy_until, time.monotonic()) + repeats * lap.lap_us * 1e-6
+
     def read(self, laps: Sequence[Lap], watch: Callable[[], None] = _nothing) -> list[float]:
         """One time for each of these laps, in the order in which they are given and run; us a launch.
 
@@ -52,7 +62,7 @@ class Pace:
         """
         started = self._begin()
         if self.regime.rest_s or self.regime.settle_us:
-            read = self._rested if self.regime.rest_s else self._settled
+            read = partial(self._rested, self.regime.rest_s) if self.regime.rest_s else self._settled
             times = [*(read(lap, _nothing) for lap in laps[:-1]), read(laps[-1], watch)]
         else:
             laps[0].lead()
@@ -89,8 +99,16 @@ class Pace:
                 break
         return times, beside
 
-    def _rested(self, lap: Lap, watch: Callable[[], None]) -> float:
-        time.sleep(self.regime.rest_s)
+    def read_rested(self, laps: Sequence[Lap], rest_s: float) -> list[float]:
+        """As `read`, each after so many seconds of idle, whatever the regime is."""
+        started = self._begin()
+        times = [self._rested(rest_s, lap, _nothing) for lap in laps]
+        self._end()
+        self.seconds += self._busy_until - started
+        return times
+
+    def _rested(self, rest_s: float, lap: Lap, watch: Callable[[], None]) -> float:
+        time.sleep(rest_s)
         lap.lead()
         reading = lap.start()
         watch()

@@ -19,6 +19,7 @@ class Regime:
         reading_us, race_reading_us: at least so much work is one reading.
         readings: of a config in a search, each beside one of the library.
         patience: how many times as long as in the default regime a race may take.
+        level_rest_s: idle before each reading of what a race has left level; 0 where these are not read again.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Regime:
     race_reading_us: float = 1000.0
     readings: int = 7
     patience: float = 1.0
+    level_rest_s: float = 0.0
 
     @property
     def protocol(self) -> str:
@@ -44,12 +46,13 @@ class Regime:
 
 # A load makes an H200 dip by 15 to 22% for a tenth of a second, on one machine 0.3 to 0.6 s after it began, on another
 # 0.85 to 1.1 s (2026-11); a race waits until that is past.
+_REST_S: Final = 0.015
 REGIMES: Final = MappingProxyType(
     {
         one.name: one
         for one in (
-            Regime("interleaved", "in turn without a pause, all at one clock", race_load_s=1.2),
-            Regime("burst", "2 ms of work after 15 ms of idle, at the boost clock", rest_s=0.015, patience=5.0),
+            Regime("interleaved", "in turn without a pause, all at one clock", race_load_s=1.2, level_rest_s=_REST_S),
+            Regime("burst", "2 ms of work after 15 ms of idle, at the boost clock", rest_s=_REST_S, patience=5.0),
             Regime(
                 "sustained",
                 "after a second of load, at the clock that the power cap leaves",

@@ -161,18 +161,18 @@ class Server:
         before = self.bench.pace.seconds
         try:
             prepared = self.bench.prepare(request.problem)
-            times = self.bench.race(prepared, list(request.configs), request.rounds, request.seconds)
+            times, rested = self.bench.race(prepared, list(request.configs), request.rounds, request.seconds)
         except (OutOfResources, RuntimeError, ValueError, TypeError) as error:
-            return Raced((), _line(error), fatal=self._context_lost())
+            return Raced((), reason=_line(error), fatal=self._context_lost())
         read_s, spoilt = self.bench.pace.seconds - before, self._monitor.pollution()
-        return Raced(tuple(tuple(lane) for lane in times), read_s=read_s, warnings=spoilt)
+        return Raced(tuple(map(tuple, times)), tuple(map(tuple, rested)), read_s=read_s, warnings=spoilt)
 
     def _read(self, request: ReadRequest) -> Raced:
         until = time.monotonic() + request.seconds
         try:
             times = read_lanes(self.bench, request, lambda: time.monotonic() > until)
         except (OutOfResources, RuntimeError, ValueError, TypeError) as error:
-            return Raced((), _line(error), fatal=self._context_lost())
+            return Raced((), reason=_line(error), fatal=self._context_lost())
         return Raced(tuple(tuple(lane) for lane in times), warnings=self._monitor.pollution())
 
     def _ceilings(self) -> Ceilings:

@@ -103,6 +103,8 @@ def require_storable_race(race: Race) -> None:
         )
     for lane in race.lanes:
         _require_times(lane.times_us, lane.config)
+        if lane.rested_us:
+            _require_times(lane.rested_us, lane.config)
     if not 0 < race.confidence < 1:
         raise ValueError(f"the race's confidence is {race.confidence!r}: give a number above 0 and below 1, as 0.95")
     if race.started_at.tzinfo is None:

@@ -20,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # The revision of `migrations/versions` that these models describe.
-SCHEMA: Final = "0003"
+SCHEMA: Final = "0004"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -201,3 +201,4 @@ class LaneRow(Base):
     config_id: Mapped[int] = mapped_column(ForeignKey("configs.id"))
     environment_id: Mapped[int] = mapped_column(ForeignKey("environments.id"))
     times_us: Mapped[str]
+    rested_us: Mapped[str | None]

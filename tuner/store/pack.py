@@ -115,6 +115,7 @@ def race_fields(race: Race) -> dict[str, Any]:
                 **config_fields(lane.config),
                 "environment": environment_name(lane.environment),
                 "times_us": [float(time) for time in lane.times_us],
+                **({"rested_us": [float(time) for time in lane.rested_us]} if lane.rested_us else {}),
             }
             for lane in race.lanes
         ],

@@ -15,7 +15,7 @@ from ...kernels.device import Device
 from ...kernels.problem import Problem
 from ...kernels.stale import Today, staleness
 from ..ratio import is_tie, paired_ratio
-from ..referee import lane_ratio, verdict_text
+from ..referee import lane_rank, lane_ratio, verdict_text
 from ..roofline import roofline_us
 from ..trial import Environment, Lane, Measurement, Outcome, Race, Ratio, Trial
 from .protocol import Store, StoreError, TrialQuery
@@ -79,9 +79,9 @@ class Ranked:
         return self.ratio is not None and is_tie(self.ratio)
 
 
-# What ranks a result: whether it is stale, the age of its race, whether it was beaten before the race ended (what its
-# few rounds read does not count against those who stayed), and its time or its speed there; the lowest is first.
-_Rank = tuple[bool, int, bool, float]
+# What ranks a result: whether it is stale, the age of its race, and its rank there, or its time or its speed; the
+# lowest is first.
+_Rank = tuple[bool, int, int, float]
 
 
 def ranking(
@@ -96,8 +96,8 @@ def ranking(
 ) -> list[Ranked]:
     """The first `count` configs for `problem` on a device by name, each with its best standing.
 
-    Fresh results come before stale ones, then raced ones before those timed apart: races by their paired ratio, the
-    latest race first, the rest by their speed beside the library. A config that failed after it was measured is out.
+    Fresh results come before stale ones, then raced ones before those timed apart: races by `lane_rank`, the latest
+    race first, the rest by their speed beside the library. A config that failed after it was measured is out.
 
     Args:
         store, problem, device: of what.
@@ -124,16 +124,15 @@ def ranking(
 
 def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterator[tuple[_Rank, Ranked]]:
     for age, race in enumerate(store.races(problem, device, limit=RACES)):
-        verdict, rounds = verdict_text(race), max(len(lane.times_us) for lane in race.lanes)
+        verdict = verdict_text(race)
         for lane in race.lanes:
             stale = staleness(lane.environment, lane.config.family, today)
             ratio = lane_ratio(race, lane)
-            median_us = _at_one_clock_us(race, lane, ratio)
             result = Ranked(
                 config=lane.config,
                 problem=problem,
                 origin=_origin(lane.config, stale),
-                median_us=median_us,
+                median_us=_at_one_clock_us(race, lane, ratio),
                 ratio=ratio,
                 reference=race.reference if ratio else None,
                 raced=True,
@@ -144,8 +143,7 @@ def _raced(store: Store, problem: Problem, device: str, today: Today) -> Iterato
                 measured_at=race.started_at,
                 verdict=verdict,
             )
-            beaten = len(lane.times_us) < rounds
-            yield (bool(stale), age, beaten, -ratio.median if ratio else median_us), result
+            yield (bool(stale), age, *lane_rank(race, lane)), result
 
 
 def _at_one_clock_us(race: Race, lane: Lane, ratio: Ratio | None) -> float:
@@ -182,7 +180,7 @@ def _timed(trials: list[Trial], today: Today) -> Iterator[tuple[_Rank, Ranked]]:
             protocol=read.protocol,
             measured_at=trial.started_at,
         )
-        yield (bool(stale), RACES, False, -speed if speed else read.median_us), result
+        yield (bool(stale), RACES, 0, -speed if speed else read.median_us), result
 
 
 def fastest(

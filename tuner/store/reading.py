@@ -147,8 +147,9 @@ class Reader:
             configs = self.values(Config, (row.config_id for row in rows))
             environments = self.values(Environment, (row.environment_id for row in rows))
             for row in rows:
-                times = times_of(row.times_us)
-                lanes[row.race_id].append(Lane(configs[row.config_id], environments[row.environment_id], times))
+                times, rested = times_of(row.times_us), times_of(row.rested_us or "")
+                lane = Lane(configs[row.config_id], environments[row.environment_id], times, rested)
+                lanes[row.race_id].append(lane)
         return lanes
 
 

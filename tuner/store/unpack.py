@@ -116,9 +116,11 @@ class Names:
         return Ceilings(device, measured_at, copy_gbs, **rates)
 
     def lane(self, node: Node) -> Lane:
-        fields = node.fields("family", "axes", "environment", "times_us")
+        rested = ["rested_us"] if "rested_us" in node.mapping() else []  # left out where there are none
+        fields = node.fields("family", "axes", "environment", "times_us", *rested)
         config = self.config(fields["family"], fields["axes"])
-        return Lane(config, self.environment(fields["environment"]), _times(fields["times_us"]))
+        times = [_times(fields[name]) for name in ("times_us", *rested)]
+        return Lane(config, self.environment(fields["environment"]), *times)
 
     def config(self, family: Node, axes: Node) -> Config:
         config = read_config(family, axes, self.families)

@@ -84,6 +84,7 @@ class Writer:
                 "config_id": self._id(lane.config),
                 "environment_id": self._id(lane.environment),
                 "times_us": times_text(lane.times_us),
+                "rested_us": times_text(lane.rested_us) if lane.rested_us else None,
             }
             for position, lane in enumerate(race.lanes)
         ]
