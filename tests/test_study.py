@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -258,6 +260,49 @@ def test_of_near_problems_what_is_far_slower_here_is_no_warm_start(store: Store)
         store.add_all(meter.collect(), [])
     assert warm_starts(few, meter, store) == (low, high)
     assert warm_starts(many, meter, store) == (high,)
+
+
+class Compiling(Watched):
+    """A replay that has every third config compiled when it has nothing else to measure."""
+
+    capacity = 6
+
+    @cached_property
+    def compiling(self) -> deque[tuple[Problem, Config]]:
+        return deque()
+
+    def submit(self, problem: Problem, config: Config) -> None:
+        super().submit(problem, config)
+        if len(self.submitted) % 3 == 0:
+            self.compiling.append(self._waiting.pop())
+
+    def collect(self) -> list[Trial]:
+        if not self._waiting and self.compiling:
+            self._waiting.append(self.compiling.popleft())
+        return super().collect()
+
+    def withdraw(self) -> list[Config]:
+        taken = [config for _, config in self.compiling]
+        self.compiling.clear()
+        return taken
+
+
+def test_what_is_not_compiled_when_the_time_is_up_is_tried_when_there_is_more(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = open_replay(recorded.write(tmp_path, PROBLEM))
+    meter = Compiling(plain._landscapes, plain.device, plain._environment)
+    meter.watch(store)
+    found = Study(PROBLEM, meter, store, OPTIONS)
+    clock = itertools.count()
+    monkeypatch.setattr("tilewright.tuner.study.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    found.advance(100, 40.0, lambda progress: None)
+    tried = {trial.config for trial in store.trials(TrialQuery(problem=PROBLEM))}
+    given_up = [config for config in meter.submitted if config not in tried]
+    assert given_up
+    found.advance(found.size, None, lambda progress: None)
+    assert found.done == found.size, "all of the space"
+    assert [meter.submitted.count(config) for config in given_up] == [2] * len(given_up)
 
 
 class Clocked(ReplayMeter):

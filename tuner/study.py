@@ -167,7 +167,9 @@ class Study:
                     break
                 self._meter.submit(self.problem, config)
                 pending += 1
-            if self.done + pending < total and not past(until):
+            if past(until):
+                pending -= self._withdraw()
+            elif self.done + pending < total:
                 self._meter.prefetch(self.problem, islice(self._search.likely(), LIKELY))
             ended = self._meter.collect()
             if not ended:
@@ -246,6 +248,13 @@ class Study:
     def _set_library(self) -> None:
         known = self._trials.get(self._library) if self._library is not None else None
         self._library_us = known.median_us if known is not None else None
+
+    def _withdraw(self) -> int:
+        """Takes back what is not compiled when the time is up, for the device would wait for it; gives their number."""
+        withdrawn = self._meter.withdraw()
+        for config in withdrawn:
+            self._search.withdraw(config)
+        return len(withdrawn)
 
     def _keep(self, trial: Trial) -> None:
         self._store.add(trial)

@@ -130,6 +130,28 @@ def test_what_is_asked_for_goes_before_what_is_compiled_ahead() -> None:
         pool.close()
 
 
+def test_what_is_not_compiled_may_be_taken_back(cache: Path) -> None:
+    """What waits is not compiled, what is under way is collected by nobody, and either may be asked for again."""
+    pool = CompilePool(DEVICE, jobs=1, timeout_s=PATIENCE_S)
+    try:
+        done, under_way, waiting = (config_of("COMPILES", variant) for variant in range(3))
+        pool.submit(PROBLEM, done)
+        assert soon(lambda: compiled_files(cache) == 1 and [built.job.config for built in pool.collect()] == [done], 60)
+        pool.submit(PROBLEM, done)
+        pool.submit(PROBLEM, under_way)
+        pool.submit(PROBLEM, waiting)
+        assert [job.config for job in pool.withdraw()] == [under_way, waiting]
+        assert [built.job.config for built in pool.collect()] == [done], "it was there"
+        assert len(pool) == 0
+        assert soon(lambda: pool.collect() == [] and compiled_files(cache) == 2, 60)
+        assert set(by_config(compile_all(DEVICE, [Job(PROBLEM, one) for one in (under_way, waiting)], pool))) == {
+            under_way, waiting,
+        }  # fmt: skip
+        assert compiled_files(cache) == 3
+    finally:
+        pool.close()
+
+
 def test_what_is_compiled_ahead_last_goes_before_what_earlier_problems_left(cache: Path) -> None:
     """A plan comes to the next problem before all is compiled that an earlier one might have come by."""
     pool = CompilePool(DEVICE, jobs=1, timeout_s=PATIENCE_S)

@@ -54,6 +54,30 @@ def test_every_valid_config_is_asked_once(sampler: str, space: Space, seed: int,
 
 @every_sampler
 @LIVES
+@given(space=spaces(), seed=st.integers(0, 2**32 - 1), draw=st.randoms(use_true_random=False))
+def test_what_is_taken_back_is_asked_again(sampler: str, space: Space, seed: int, draw: random.Random) -> None:
+    """At whatever moment, it is as if it had not been asked: all is told once in the end."""
+    search = Search(space, sampler=sampler, seed=seed)
+    told: list[Config] = []
+    pending: list[Config] = []
+    while (config := search.ask()) is not None:
+        assert config not in (*pending, *told)
+        pending.append(config)
+        while pending and draw.random() < 0.6:
+            taken = pending.pop(draw.randrange(len(pending)))
+            if draw.random() < 0.3:
+                search.withdraw(taken)
+                assert len(search) == len(list(space)) - len(told) - len(pending)
+                continue
+            search.tell(taken, _time(taken))
+            told.append(taken)
+    assert sorted([*told, *pending]) == sorted(space)
+    with pytest.raises(ValueError, match="is not under way: take back what was asked"):
+        search.withdraw(told[0] if told else Config.of("tiled", nothing=1))
+
+
+@every_sampler
+@LIVES
 @given(space=spaces(), seed=st.integers(0, 9), data=st.data())
 def test_a_resumed_search_asks_nothing_twice(sampler: str, space: Space, seed: int, data: st.DataObject) -> None:
     search = Search(space, sampler=sampler, seed=seed)

@@ -74,6 +74,16 @@ class CompilePool:
             self._waiting.append(job)
         self._feed()
 
+    def withdraw(self) -> list[Job]:
+        """Takes back what is asked for and not compiled. What is being compiled goes on, and nobody waits for it."""
+        taken = [job for jobs in self._wanted.values() for job in jobs]
+        for job in self._waiting:
+            self._wanted.pop(self._key(job), None)
+        self._waiting.clear()
+        for jobs in self._wanted.values():
+            jobs.clear()
+        return taken
+
     def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
         """Compiles these when there is nothing else to do, in their order and before what earlier calls left; they are
         not collected until they are submitted. A family that compiles nothing is passed over."""

@@ -140,6 +140,9 @@ class LiveMeter:
         if self._pool is not None:
             self._pool.prefetch(problem, configs)
 
+    def withdraw(self) -> list[Config]:
+        return [] if self._pool is None else [job.config for job in self._pool.withdraw()]
+
     def collect(self) -> list[Trial]:
         while True:
             self._gather_compiled()

@@ -119,6 +119,10 @@ class Meter(Protocol):
 
     def submit(self, problem: Problem, config: Config) -> None: ...
 
+    def withdraw(self) -> list[Config]:
+        """Takes back what was submitted and is not compiled yet, and says what that is; the rest is still collected."""
+        ...
+
     def collect(self) -> list[Trial]:
         """Waits until at least one submitted config has ended; empty when none is submitted."""
         ...

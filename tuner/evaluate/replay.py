@@ -88,6 +88,10 @@ class ReplayMeter:
     def prefetch(self, problem: Problem, configs: Iterable[Config]) -> None:
         """Nothing is compiled."""
 
+    def withdraw(self) -> list[Config]:
+        """Nothing is compiled."""
+        return []
+
     def collect(self) -> list[Trial]:
         if not self._waiting:
             return []

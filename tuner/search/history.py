@@ -15,7 +15,8 @@ from .points import Points
 class History:
     """The trials of one Optuna study, read as they are added, so that an ask costs what is new and not what is old.
 
-    A finished trial is COMPLETE with the time in us, or a failure: PRUNED. A running one is pending.
+    A finished trial is COMPLETE with the time in us, or a failure: PRUNED. A running one is pending. One that is FAIL
+    was taken back: its config is open again.
 
     Attributes:
         open: [configs], True where neither tried nor pending.
@@ -48,12 +49,16 @@ class History:
                 self._unfinished.append(number)
             if index is None:
                 continue
-            if self.open[index]:
-                self.open[index] = False
-                self.open_count -= 1
+            self._set_open(index, trial.state is TrialState.FAIL)
+            if trial.state is TrialState.FAIL:
+                continue
             if trial.state.is_finished():
                 self.tried.append(index)
                 done = trial.state is TrialState.COMPLETE and trial.value is not None
                 self.log_us.append(math.log(trial.value) if done else math.inf)
             else:
                 self.pending.append(index)
+
+    def _set_open(self, index: int, is_open: bool) -> None:
+        self.open_count += int(is_open) - int(self.open[index])
+        self.open[index] = is_open

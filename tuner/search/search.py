@@ -125,6 +125,18 @@ class Search:
             create_trial(state=state, value=time_us, params=params, distributions=self._distributions)
         )
 
+    def withdraw(self, config: Config) -> None:
+        """Take back an ask that was not tried; `config` may be asked again.
+
+        Raises:
+            ValueError: it was not asked, or was told.
+        """
+        index = self._points.index(config)
+        trial = self._asked.pop(index, None) if index is not None else None
+        if trial is None:
+            raise ValueError(f"{config} is not under way: take back what was asked and not told")
+        self._study.tell(trial, state=TrialState.FAIL)
+
     def refill(self, results: Iterable[tuple[Config, float | None]]) -> None:
         """Tell what was found in an earlier run. What the space no longer holds and what is known already is passed
         over.
