@@ -62,10 +62,10 @@ def stress(launch: Launch, d: torch.Tensor, against: Reference) -> Check:
 
 
 def _repeat(step: Callable[[], None], *, on_gpu: bool) -> None:
-    until = time.monotonic() + SECONDS
     done, many, run = 0, 1, step
     if on_gpu:
         many, run = _captured(step)
+    until = time.monotonic() + SECONDS
     while done < LAUNCHES and (done < AT_LEAST or time.monotonic() < until):
         run()
         done += many
