@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, CompiledKernel
 from triton.runtime.driver import driver
+from triton.runtime.jit import JITCallable
 
 Grid = tuple[int, int, int]
 
@@ -94,6 +96,7 @@ def _language(kernel: Any) -> Any:
 
 def compile_binary(binary: Binary, capability: int) -> CompiledKernel:
     """Compiles into Triton's on-disk cache, or finds it there. Needs no GPU."""
+    settle_key(binary.kernel)
     names = binary.kernel.arg_names
     types, constants = dict(binary.types), dict(binary.constants)
     signature = {name: types.get(name, "constexpr") for name in names}
@@ -103,6 +106,36 @@ def compile_binary(binary: Binary, capability: int) -> CompiledKernel:
     )
     options = {"num_warps": binary.num_warps, "num_stages": binary.num_stages}
     return _launched_so(triton.compile(source, target=gpu_target(capability), options=options), binary)
+
+
+def settle_key(kernel: Any) -> None:
+    """Makes Triton's key of a kernel in its cache the same in every process.
+
+    What a key says of global constants is taken from the functions that the kernel calls as they are before they get a
+    key themselves (`DependenciesFinder._update_hash`, Triton 3.6 and 3.7): then it lacks theirs, and depends on what
+    was compiled before. A process that measures compiled once more, with an idle GPU, half of what others had
+    compiled for it. So callees get theirs first.
+    """
+    if kernel.hash is not None:
+        return
+    begun = {id(kernel)}
+
+    def settle(function: Any) -> None:
+        for callee in _callees(function.fn):
+            if id(callee) not in begun:
+                begun.add(id(callee))
+                settle(callee)
+        function.cache_key  # noqa: B018 - it is kept by the function
+
+    settle(kernel)
+
+
+def _callees(function: Any) -> Iterator[JITCallable[Any]]:
+    """What a kernel's Python function calls, by its own name or as an attribute of a module."""
+    names, namespace = function.__code__.co_names, function.__globals__
+    known = [namespace[name] for name in names if name in namespace]
+    attributes = (getattr(one, name, None) for one in known if isinstance(one, ModuleType) for name in names)
+    yield from (one for one in (*known, *attributes) if isinstance(one, JITCallable))
 
 
 def _launched_so(compiled: CompiledKernel, binary: Binary) -> CompiledKernel:
@@ -150,6 +183,7 @@ def launcher(binary: Binary, capability: int) -> Callable[[Grid, Sequence[Any]],
             binary.kernel[grid](**dict(zip(order, arguments, strict=True)), **constants)
 
         return interpret
+    settle_key(binary.kernel)  # before `binary` is hashed, and the kernel with it
     compiled = _loaded(binary, capability)
     cluster = binary.cluster
     template = [constants.get(name) for name in binary.kernel.arg_names]

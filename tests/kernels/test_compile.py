@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -304,3 +305,35 @@ def test_one_row_needs_no_compilation_of_its_own(cache: Path) -> None:
     built = compile_all(device, [Job(one[config.family], config) for config in first])
     assert [one.reason for one in built] == [""] * len(KERNELS)
     assert sorted(path.name for path in cache.rglob("*.cubin")) == before
+
+
+KEYS: Final = """
+import sys
+from tilewright.kernels.access import Accesses
+from tilewright.kernels.binary import settle_key
+from tilewright.kernels.device import nominal
+from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.problem import Problem
+
+for name in sys.argv[1:]:
+    problem, device = Problem(256, 256, 1 << 15, epilogue="bias+gelu"), nominal("sm90")
+    config = next(iter(FAMILIES[name].space(problem, device)))
+    kernel = FAMILIES[name].binary(problem, device, config, Accesses.dense(problem)).kernel
+    settle_key(kernel)
+    print(name, kernel.cache_key)
+"""
+
+
+def test_one_process_finds_what_another_has_compiled() -> None:
+    """Whatever either of them compiled before: else who measures compiles again, and the GPU waits."""
+    names = list(KERNELS)
+    keys = [
+        sorted(
+            subprocess.run(
+                [sys.executable, "-P", "-c", KEYS, *order], capture_output=True, text=True, timeout=60, check=True
+            ).stdout.splitlines()
+        )
+        for order in (names, names[::-1])
+    ]
+    assert len(keys[0]) == len(names)
+    assert keys[0] == keys[1]
