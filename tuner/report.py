@@ -61,7 +61,8 @@ _PROTOCOL: Final = (
     "round, in CUDA graphs over rotating random inputs larger than the L2. The ratio is the median over rounds of "
     "cuBLAS's time over ours, with an interval that holds with 95% confidence for all lanes of the race together. "
     "Above 1 ours is faster; `tie` is within 1%. Times are at the clock that cuBLAS ran at. `roofline` is the least "
-    "time that the device's measured rates leave, as a share of ours."
+    "time that the device's measured rates leave, as a share of ours. Where a race under load left several level, ours "
+    "is the best by the mean of that and of readings after a rest."
 )
 _ROWS: Final = (("up to 64", 0, 64), ("up to 1024", 65, 1024), ("beyond", 1025, MAX_EXTENT))
 _LANDSCAPES: Final = (
