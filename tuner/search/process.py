@@ -26,8 +26,12 @@ Floats = NDArray[np.float64]
 WEIGHT: Final = (-1.5, 1.0)  # mean and deviation of the log weight of an axis's squared distance
 HAMMING: Final = (-3.5, 1.5)  # and of the share of axes that differ at all
 NOISE: Final = (math.log(1e-3), 1.5)  # and of the variance of a reading, as a share of the variance of all
+# And of the variance of a surface under the process, where it has one. Products of two axes beside it, or a process of
+# each axis alone in its place, gained less on the landscape named at `SURFACE_EVERY`.
+TREND: Final = (0.0, 1.5)
 WIDEST: Final = 6.0  # no log weight goes further from its mean
 LEAST_NOISE: Final = 1e-6
+TRENDS: Final = (-8.0, 5.0)  # the bounds of its logarithm
 STARTS: Final = (0.0, 1.5, -1.5)  # by which all log weights are moved; the search begins at the likeliest
 STEPS: Final = 40
 
@@ -39,11 +43,13 @@ class Hyper:
     Attributes:
         weights: of each axis's squared distance, and last of the share of axes on which two configs differ at all.
         noise: the variance of a reading, relative to the process's.
+        trend: the variance of the surface under the process, relative to the process's; 0 where there is none.
         log_posterior: of the setting, given the trials it was fitted to; the variance is the likeliest.
     """
 
     weights: tuple[float, ...]
     noise: float
+    trend: float
     log_posterior: float = 0.0
 
 
@@ -60,8 +66,9 @@ class Features:
     def __init__(self, points: Points) -> None:
         self._points = points
         self._coordinates = [_coordinates(axis) for axis in points.axes]
-        varying = (points.levels != points.levels[:1]).any(0).sum()
-        self._varying = max(int(varying), 1)
+        varying = np.flatnonzero((points.levels != points.levels[:1]).any(0)).tolist()
+        self._varying = max(len(varying), 1)
+        self._terms = {column: _terms(points.axes[column]) / math.sqrt(self._varying) for column in varying}
         self.count = len(points.axes) + 1
 
     def apart(self, left: NDArray[np.intp], right: NDArray[np.intp], weights: tuple[float, ...]) -> Floats:
@@ -79,6 +86,11 @@ class Features:
         """What a squared distance is made of, before it is weighted: [count, configs, configs]."""
         by_axis = [((one[:, None] - one[None, :]) ** 2).sum(-1) for one in self._positions(configs)]
         return np.array([*by_axis, self._differing(configs, configs)])
+
+    def surface(self, configs: NDArray[np.intp]) -> Floats:
+        """The terms of a quadratic surface without products: [configs, terms]."""
+        terms = [table[self._points.levels[configs, column] + 1] for column, table in self._terms.items()]
+        return np.concatenate([np.empty((len(configs), 0)), *terms], axis=1)
 
     def _differing(self, left: NDArray[np.intp], right: NDArray[np.intp]) -> Floats:
         return self._points.differing(left, right) / self._varying
@@ -106,15 +118,27 @@ def _coordinates(axis: Axis) -> Floats:
     return np.array([places, [0.5, *((two - least) / (most - least) for two in twos)]]).T
 
 
+def _terms(axis: Axis) -> Floats:
+    """[1 + levels of the axis, terms] of a surface: of numbers the place in [-1, 1] and its square, of words which one
+    it is. Those of a config without the axis come first: in the middle, or none of these."""
+    count = len(axis.values)
+    if not axis.ordinal:
+        return 2 * np.eye(count + 1)[:, 2:] - 1
+    place = 2 * np.arange(count) / max(count - 1, 1) - 1
+    square = place * place - np.mean(place * place)
+    terms = np.array([place, square] if count > 2 else [place]).T
+    return np.concatenate([np.zeros((1, terms.shape[1])), terms])
+
+
 def _twos(value: AxisValue) -> int:
     """How often 2 divides a positive integer; 0 for anything else."""
     return (value & -value).bit_length() - 1 if isinstance(value, int) and value > 0 else 0
 
 
 class Process:
-    """Matern-5/2 on the weighted distance, conditioned on trials. Zero mean, unit prior.
+    """Matern-5/2 on the weighted distance over a quadratic surface, conditioned on trials. Zero mean, unit prior.
 
-    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, chapters 2 and 4.
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, chapters 2 and 4, and 2.7 for the surface.
 
     Args:
         features: of all configs.
@@ -136,52 +160,69 @@ class Process:
         """Mean and standard deviation of each config's value."""
         between = kernel(self._features, configs, self._tried, self._hyper)
         solved = solve_triangular(self._factor, between.T, lower=True)
-        left = 1 + self._hyper.noise - (solved * solved).sum(0)
+        prior = 1 + self._hyper.trend * (self._features.surface(configs) ** 2).sum(1)
+        left = prior + self._hyper.noise - (solved * solved).sum(0)
         return between @ self._weights, np.sqrt(np.maximum(self.variance * left, 1e-12))
 
 
 def kernel(features: Features, left: NDArray[np.intp], right: NDArray[np.intp], hyper: Hyper) -> Floats:
     root = np.sqrt(5 * features.apart(left, right, hyper.weights))
     smooth: Floats = (1 + root + root * root / 3) * np.exp(-root)
-    return smooth
+    return smooth + hyper.trend * (features.surface(left) @ features.surface(right).T)
 
 
-def fitted(features: Features, tried: NDArray[np.intp], values: Floats) -> Hyper:
-    """The setting that is likeliest after the trials: a length scale an axis (Rasmussen and Williams, section 5.1)."""
-    posterior = _Posterior(features, tried, values)
-    places = [posterior.means + np.array([*[start] * features.count, 0.0]) for start in STARTS]
+def fitted(features: Features, tried: NDArray[np.intp], values: Floats, *, surface: bool = False) -> Hyper:
+    """The setting that is likeliest after the trials: a length scale an axis (Rasmussen and Williams, section 5.1); of
+    a process with a surface under it, or without."""
+    posterior = _Posterior(features, tried, values, surface)
+    others = len(posterior.means) - features.count  # the noise, and the trend where there is one
+    places = [posterior.means + np.array([*[start] * features.count, *[0.0] * others]) for start in STARTS]
     best = min(places, key=lambda place: posterior(place)[0])
-    bounds = [*((mean - WIDEST, mean + WIDEST) for mean in posterior.means[:-1]), (math.log(LEAST_NOISE), 0.0)]
+    of_weights = [(mean - WIDEST, mean + WIDEST) for mean in posterior.means[: features.count]]
+    bounds = [*of_weights, (math.log(LEAST_NOISE), 0.0), TRENDS][: len(posterior.means)]
     found = minimize(posterior, best, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
-    *weights, noise = np.exp(found.x).tolist()
-    return Hyper(tuple(weights), noise, -float(found.fun))
+    weights, noise, trend = posterior.parted(found.x)
+    return Hyper(tuple(weights.tolist()), noise, trend, -float(found.fun))
 
 
 class _Posterior:
-    """The negative log posterior of log weights and log noise, less a constant, and its gradient.
+    """The negative log posterior of log weights, log noise and, with a surface, log trend, less a constant, and its
+    gradient.
 
     Source: Rasmussen and Williams, equations 2.30 and 5.9, with `values @ inverse @ values / count` for the variance.
     """
 
-    def __init__(self, features: Features, tried: NDArray[np.intp], values: Floats) -> None:
+    def __init__(self, features: Features, tried: NDArray[np.intp], values: Floats, surface: bool) -> None:
         self._values = values
         self._parts = features.parts(tried).reshape(features.count, -1)
-        axes = features.count - 1
-        priors = np.array([*[WEIGHT] * axes, HAMMING, NOISE])
-        self.means, self._deviations = priors.T
+        terms = features.surface(tried)
+        self._surface = terms @ terms.T if surface else None
+        priors = [*[WEIGHT] * (features.count - 1), HAMMING, NOISE, *([TREND] if surface else [])]
+        self.means, self._deviations = np.array(priors).T
+
+    def parted(self, place: Floats) -> tuple[Floats, float, float]:
+        """Weights, noise, and trend, 0 without a surface."""
+        count = len(self._parts)
+        return np.exp(place[:count]), math.exp(place[count]), float(np.exp(place[count + 1 :]).sum())
 
     def __call__(self, place: Floats) -> tuple[float, Floats]:
         count = len(self._values)
-        weights, noise = np.exp(place[:-1]), math.exp(place[-1])
+        weights, noise, trend = self.parted(place)
         root = np.sqrt(5 * (weights @ self._parts)).reshape(count, count)
         decay = np.exp(-root)
-        factor = np.linalg.cholesky((1 + root + root * root / 3) * decay + noise * np.eye(count))
+        covariance = (1 + root + root * root / 3) * decay + noise * np.eye(count)
+        if self._surface is not None:
+            covariance += trend * self._surface
+        factor = np.linalg.cholesky(covariance)
         inverse = cho_solve((factor, True), np.eye(count))
         solved = inverse @ self._values
         variance = max(float(self._values @ solved) / count, 1e-12)
         likelihood = -0.5 * count * math.log(variance) - np.log(np.diag(factor)).sum()
         by_covariance = 0.5 * (np.outer(solved, solved) / variance - inverse)
         by_squared = by_covariance * (-5 / 6) * (1 + root) * decay
+        by_others = [noise * np.trace(by_covariance)]
+        if self._surface is not None:
+            by_others.append(trend * (by_covariance * self._surface).sum())
         away = (place - self.means) / self._deviations
-        gradient = np.append(weights * (self._parts @ by_squared.ravel()), noise * np.trace(by_covariance))
+        gradient = np.append(weights * (self._parts @ by_squared.ravel()), by_others)
         return float(0.5 * away @ away - likelihood), away / self._deviations - gradient
