@@ -263,9 +263,10 @@ def test_of_near_problems_what_is_far_slower_here_is_no_warm_start(store: Store)
 
 
 class Compiling(Watched):
-    """A replay that has every third config compiled when it has nothing else to measure."""
+    """A replay that has every third config compiled when it has nothing else to measure, or every one."""
 
     capacity = 6
+    every = 3
 
     @cached_property
     def compiling(self) -> deque[tuple[Problem, Config]]:
@@ -273,7 +274,7 @@ class Compiling(Watched):
 
     def submit(self, problem: Problem, config: Config) -> None:
         super().submit(problem, config)
-        if len(self.submitted) % 3 == 0:
+        if len(self.submitted) % self.every == 0 and config != LIBRARY:
             self.compiling.append(self._waiting.pop())
 
     def collect(self) -> list[Trial]:
@@ -303,6 +304,21 @@ def test_what_is_not_compiled_when_the_time_is_up_is_tried_when_there_is_more(
     found.advance(found.size, None, lambda progress: None)
     assert found.done == found.size, "all of the space"
     assert [meter.submitted.count(config) for config in given_up] == [2] * len(given_up)
+
+
+def test_a_problem_has_something_measured_however_short_its_time_is(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = open_replay(recorded.write(tmp_path, PROBLEM))
+    meter = Compiling(plain._landscapes, plain.device, plain._environment)
+    meter.watch(store)
+    meter.every = 1
+    found = Study(PROBLEM, meter, store, OPTIONS)
+    clock = itertools.count()
+    monkeypatch.setattr("tilewright.tuner.study.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    found.advance(100, 4.0, lambda progress: None)
+    assert found.done == 1, "the others were taken back"
+    assert len(meter.submitted) > 2
 
 
 class Clocked(ReplayMeter):

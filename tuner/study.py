@@ -167,7 +167,7 @@ class Study:
                     break
                 self._meter.submit(self.problem, config)
                 pending += 1
-            if past(until):
+            if past(until) and self._costs:
                 pending -= self._withdraw()
             elif self.done + pending < total:
                 self._meter.prefetch(self.problem, islice(self._search.likely(), LIKELY))
@@ -250,7 +250,8 @@ class Study:
         self._library_us = known.median_us if known is not None else None
 
     def _withdraw(self) -> int:
-        """Takes back what is not compiled when the time is up, for the device would wait for it; gives their number."""
+        """Takes back what is not compiled when the time is up and something was measured, for the device would wait for
+        it; gives their number."""
         withdrawn = self._meter.withdraw()
         for config in withdrawn:
             self._search.withdraw(config)
