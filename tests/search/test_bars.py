@@ -53,7 +53,7 @@ def test_a_replay_of_today_reaches_the_bars() -> None:
 
 def test_first_guesses_bring_a_search_near_the_best_in_two_dozen_evaluations() -> None:
     """As a plan has them for each of its problems. As measured, in the mean of ten landscapes: .971 of the best after
-    10 evaluations, .994 after 25 and .999 after 50, with any seed, for these spaces leave nothing to chance."""
+    10 evaluations, .991 after 25 and .997 after 50, with any seed, for these spaces leave nothing to chance."""
     device = replace(nominal("sm90"), l2_bytes=60 << 20, memory_bytes=150_109_880_320, memory_clock_mhz=3201)
     reached: dict[int, list[float]] = {10: [], 25: [], 50: []}
     for path in LANDSCAPES.values():

@@ -31,9 +31,9 @@ EXPLORE_EVERY: Final = 3  # an ask that goes where little is known: else the pro
 EXPLORE_SIGMAS: Final = 2.0
 # Every other ask is of a process with a surface under it. That says what an axis does far from all that was tried, as
 # in the best basin to a search that sits in the second best, two axes away. (GEMM of the Kernel Tuner benchmark hub on
-# an RTX 2080 Ti, 140 seeds: .98 of the optimum after 100 evaluations in .84 of the searches, in .66 of 300 without; .97
-# after 50 in .60, in .51 without. At every ask it is as good there, but on the hub's convolution .91 in the mean of 40
-# seeds after 50, where this has .95 and none .97; after 100 they are at .98, .99 and .99.)
+# an RTX 2080 Ti, 300 seeds: .98 of the optimum after 100 evaluations in .78 of the searches, in .66 without; .97 after
+# 50 in .53, in .51 without. At every ask it is as good there, but on the hub's convolution .91 in the mean of 40 seeds
+# after 50, where this has .95 and none .97; after 100 they are at .98, .99 and .99.)
 SURFACE_EVERY: Final = 2
 # In a space of so few configs every other ask goes to a neighbour of the best: the way up is short there. (Six spaces
 # of 229 to 555 configs, 40 seeds: .972 for .968 of the optimum after 25 evaluations, .990 for .987 after 50. No gain in
