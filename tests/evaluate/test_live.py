@@ -25,14 +25,14 @@ from tilewright.tuner.trial import Outcome, Trial
 from .processes import children, soon
 
 PROBLEM = Problem(64, 96, 128, "fp32")
-OPTIONS = MeterOptions(families=(name_of("HONEST"),), evaluate_timeout_s=6.0)
+OPTIONS = MeterOptions(families=(name_of("HONEST"),), evaluate_timeout_s=12.0)
 REPLACED_S = 60.0  # a new measuring process, on a machine that is busy with other tests
 FAULTS = {
     "UNWRITTEN": (Outcome.WRONG, "64x96x128-fp32-nt: error inf is beyond the bound 1 at [63, 95]: nan, expected"),
     "WRONG_ON_RAGGED": (Outcome.WRONG, "error "),
     "RAISES": (Outcome.LAUNCH_FAILED, "RuntimeError: the launch was refused"),
     "ABORTS": (Outcome.CRASHED, "process killed by SIGABRT: a library gives up"),
-    "HANGS": (Outcome.TIMED_OUT, "no end in 6 s: the measuring process was replaced"),
+    "HANGS": (Outcome.TIMED_OUT, "no end in 12 s: the measuring process was replaced"),
     "GREEDY": (Outcome.OUT_OF_RESOURCES, "MemoryError"),
 }
 
