@@ -64,7 +64,7 @@ class Checker:
         self._side, self._busy = torch.cuda.Stream(), torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._work = torch.randn((4096, 4096), device="cuda", dtype=torch.bfloat16)
 
-    def check(self, draw: Draw, memory: Memory, *, beside: bool) -> torch.Tensor | str:
+    def check(self, draw: Draw, memory: Memory, *, beside: bool, repeats: int = REPEATS) -> torch.Tensor | str:
         """Counts of elements that are wrong, that were changed around D, and that differ in repeats; or a refusal."""
         problem, (at_a, at_b, at_d) = draw.problem, draw.places()
         dtype, out_dtype = torch_dtype(problem.dtype), torch_dtype(problem.out_dtype)
@@ -86,7 +86,7 @@ class Checker:
         first = bits.clone()
         wrong = elements_wrong(d, reference(problem, operands))
         differing = torch.zeros((), dtype=torch.int64, device="cuda")
-        for _ in range(REPEATS):
+        for _ in range(repeats):
             bits.fill_(poison)
             if beside:
                 self._launch_beside(wanted, draw)

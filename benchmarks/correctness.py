@@ -95,7 +95,7 @@ def run_family(name: str, asked: argparse.Namespace, device: Device) -> Found:
         if (machine_code := key(one, device, draw)) not in broken:
             memory.generator.manual_seed(seed_of(one, asked.seed, index))
             try:
-                verdict = checker.check(draw, memory, beside=index % 8 == 0)
+                verdict = checked(checker, draw, memory, asked, index)
             except torch.OutOfMemoryError:  # rows far apart take gigabytes, in each family's process
                 torch.cuda.empty_cache()
                 found.outcomes["no memory"] += 1
@@ -114,6 +114,14 @@ def run_family(name: str, asked: argparse.Namespace, device: Device) -> Found:
     take(found, pending)
     found.seconds = time.monotonic() - started
     return found
+
+
+def checked(checker: Checker, draw: Draw, memory: Memory, asked: argparse.Namespace, index: int) -> torch.Tensor | str:
+    if not asked.once:
+        return checker.check(draw, memory, beside=index % 8 == 0)
+    verdict = checker.check(draw, memory, beside=False, repeats=0)
+    torch.cuda.synchronize()
+    return verdict
 
 
 def keep(
@@ -229,6 +237,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--index", type=int, help="one problem of one family again")
     parser.add_argument("--small", action="store_true", help="small shapes only, as for compute-sanitizer")
+    parser.add_argument("--once", action="store_true", help="one launch of each, which is waited for")
     parser.add_argument("--seconds", type=float, default=300.0, help="for all, what was compiled before not counted")
     parser.add_argument("--alone", action="store_true", help="one family, in this process, with nothing compiled ahead")
     parser.add_argument("--out", type=Path, default=Path("correctness.json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 from tilewright.kernels import families
 from tilewright.kernels.config import Config
 from tilewright.kernels.problem import Problem
+from tilewright.tuner.api import TuneOptions
 from tilewright.tuner.evaluate import Meter
 from tilewright.tuner.referee import lane_ratio
+from tilewright.tuner.store import TrialQuery, open_store
+from tilewright.tuner.study import Study
 from tilewright.tuner.trial import Outcome, Race, Trial
 
 
@@ -44,6 +48,17 @@ class Found:
         for config in configs:
             meter.submit(problem, config)
         trials = list(collected(meter))
+        self.evaluated += [self.told(trial) for trial in trials]
+        return trials
+
+    def search(self, meter: Meter, problem: Problem, seconds: float) -> list[Trial]:
+        """The trials of a search of so many seconds, the library's left out, kept as those of `evaluate` are."""
+        options = TuneOptions().study()
+        with open_store("memory://") as store:
+            until = time.monotonic() + seconds
+            Study(problem, meter, store, options).advance(options.effort.trials, until, lambda progress: None)
+            stored = store.trials(TrialQuery(problem=problem))
+        trials = [trial for trial in stored if not families.family(trial.config.family).is_library]
         self.evaluated += [self.told(trial) for trial in trials]
         return trials
 

@@ -4,12 +4,12 @@
     python -P benchmarks/fused.py --epilogues silu+up --m 512 --n 14336 --regimes burst --out gated.json
     python -P benchmarks/fused.py --read fused.json
 
-For each shape some configs of each family are evaluated, each checked against the product in fp32 followed by the
-epilogue in fp32; then the fastest few, and the fastest of each family, race in turn, in one run, all rivals that are
-right: the library's steps one by one, cuBLAS and torch's own kernel, cuBLAS and Inductor's kernels. These are compiled
-once for all shapes. What a rival's own rounding in between costs is its error, in the same units. Written after every
-race. Of bias and gelu, some rivals write over the product, which is still in the L2, and some another matrix, as a
-model's layers do.
+For each shape ours are searched for some seconds, as `tilewright tune` does, each config checked against the product
+in fp32 followed by the epilogue in fp32; then the fastest few race in turn, in one run, all rivals that are right: the
+library's steps one by one, cuBLAS and torch's own kernel, cuBLAS and Inductor's kernels. These are compiled once for
+all shapes. What a rival's own rounding in between costs is its error, in the same units. Written after every race. Of
+bias and gelu, some rivals write over the product, which is still in the L2, and some another matrix, as a model's
+layers do.
 """
 
 from __future__ import annotations
@@ -33,23 +33,7 @@ from tilewright.kernels.problem import Problem
 from tilewright.tuner.evaluate import REGIMES, Meter, MeterOptions, RaceLimit, open_meter
 from tilewright.tuner.trial import Trial
 
-FAMILIES: Final = ("half_by_half", "warp_specialized", "mixed_tiles", "descriptor")
 EPILOGUES: Final = ("bias+gelu", "silu+up")
-# What is tried of each family, in steps of 64 along k: (block_m, block_n, stages, columns a store, 0 for all, group_m)
-TILES: Final = {
-    "warp_specialized": (
-        (128, 256, 4, 128, 8), (128, 256, 4, 64, 12), (128, 256, 4, 128, 4), (128, 128, 6, 0, 8), (128, 128, 6, 64, 8),
-    ),
-    "mixed_tiles": (
-        (192, 256, 3, 128, 8), (192, 256, 3, 64, 12), (192, 256, 3, 128, 4), (128, 256, 4, 128, 4),
-    ),
-}  # fmt: skip
-# (block_n, stages, halved, group_m)
-HALVED: Final = (
-    (256, 4, 4, 8), (256, 4, 4, 12), (256, 4, 4, 4), (256, 4, 2, 8), (256, 4, 2, 12), (128, 6, 4, 8),
-)  # fmt: skip
-# (block_m, block_n, warps, stages, programs_per_sm)
-DESCRIPTOR: Final = ((128, 128, 4, 5, 1), (128, 128, 8, 5, 1), (128, 256, 8, 3, 1))
 PATIENCE_S: Final = 90.0  # for one config: Inductor, in an empty cache, compiles within it, once a process
 # Of what an element may deviate by, the most that a rival's rounding in between costs: where k is short a sum of a few
 # products is rounded, and a bias that cancels it leaves that. One that computes something else is off by hundreds.
@@ -93,7 +77,8 @@ def main() -> None:
     parser.add_argument("--epilogues", nargs="*", choices=EPILOGUES, default=EPILOGUES)
     parser.add_argument("--dtype", default="bf16")
     parser.add_argument("--regimes", nargs="*", choices=list(REGIMES), default=("interleaved", "burst"))
-    parser.add_argument("--finalists", type=int, default=2, help="that race beside the best of each family")
+    parser.add_argument("--search-seconds", type=float, default=8.0, help="of each shape, for ours")
+    parser.add_argument("--finalists", type=int, default=4, help="of ours")
     parser.add_argument("--race-seconds", type=float, default=0.5, help="of each race, in the default regime")
     parser.add_argument("--seconds", type=float, default=520.0, help="shared by the regimes: then no race is begun")
     parser.add_argument("--out", type=Path, default=Path("fused.json"))
@@ -107,14 +92,14 @@ def main() -> None:
     problems = [Problem(m, n, asked.k, asked.dtype, epilogue=epilogue) for epilogue, n, m in shapes]
     racers: dict[Problem, tuple[Config, ...]] = {}
     for number, regime in enumerate(asked.regimes, 1):
-        options = MeterOptions(families=FAMILIES, regime=regime, evaluate_timeout_s=PATIENCE_S)
+        options = MeterOptions(regime=regime, evaluate_timeout_s=PATIENCE_S)
         with closing(open_meter("gpu", options)) as meter:
-            found.start(meter, FAMILIES[0])
+            found.start(meter, "warp_specialized")
             for problem in problems:
                 if time.monotonic() - begun > asked.seconds * number / len(asked.regimes):
                     break
                 if problem not in racers:
-                    racers[problem] = finalists(found, meter, problem, asked.finalists)
+                    racers[problem] = finalists(found, meter, problem, asked)
                 race(found, meter, problem, racers[problem], RaceLimit(60, asked.race_seconds))
                 found.write(asked.out)
                 print(f"    {regime}, after {time.monotonic() - begun:.0f} s", flush=True)
@@ -125,16 +110,14 @@ def tell(found: dict[str, float]) -> None:
     print(*(f"{name}: {mean:.3f}" for name, mean in found.items()), sep="\n")
 
 
-def finalists(found: Found, meter: Meter, problem: Problem, count: int) -> tuple[Config, ...]:
-    """The rivals that are right, the fastest of ours, and the fastest of each family."""
-    others = [Config.of(one.name) for one in rivals(problem)]
-    trials = found.evaluate(meter, problem, (*candidates(problem, meter), *others))
-    ours = [trial for trial in ends.measured(trials) if trial.config not in others]
+def finalists(found: Found, meter: Meter, problem: Problem, asked: argparse.Namespace) -> tuple[Config, ...]:
+    """The rivals that are right, and the fastest of ours that a search finds."""
+    ours = ends.measured(found.search(meter, problem, asked.search_seconds))
     # Beside the library, for the clock changes from one to the next.
     ours.sort(key=lambda trial: -(trial.measurement.speed or 0.0) if trial.measurement else 0.0)
-    of_each = {trial.config.family: trial.config for trial in reversed(ours)}.values()
-    theirs = [trial.config for trial in trials if trial.config in others and rounds_at_most(trial)]
-    return tuple(dict.fromkeys((*theirs, *(trial.config for trial in ours[:count]), *of_each)))
+    others = found.evaluate(meter, problem, [Config.of(one.name) for one in rivals(problem)])
+    theirs = [trial.config for trial in others if rounds_at_most(trial)]
+    return (*theirs, *(trial.config for trial in ours[: asked.finalists]))
 
 
 def rounds_at_most(trial: Trial) -> bool:
@@ -167,32 +150,6 @@ def race(found: Found, meter: Meter, problem: Problem, racers: tuple[Config, ...
     )
     for lane in sorted(lanes, key=lambda lane: float(lane["ratio"]), reverse=True):
         print(f"    {lane['median_us']:8.1f} us  {lane['ratio']:.3f}  {lane['config']}", flush=True)
-
-
-def candidates(problem: Problem, meter: Meter) -> list[Config]:
-    """The families' defaults and those listed; what a problem refuses is left out."""
-    listed = [
-        Config.of(
-            family, block_m=m, block_n=n, block_k=64, group_m=group, num_stages=stages,
-            store_slices=max(1, n // problem.products // (columns or n)),
-        )
-        for family, tiles in TILES.items()
-        for m, n, stages, columns, group in tiles
-    ]  # fmt: skip
-    listed += [
-        Config.of(
-            "half_by_half", block_m=128, block_n=n, block_k=64, group_m=group, num_stages=stages, halved=halved,
-        )
-        for n, stages, halved, group in HALVED
-    ]  # fmt: skip
-    listed += [
-        Config.of(
-            "descriptor", block_m=m, block_n=n, block_k=64, group_m=8, num_warps=warps, num_stages=stages,
-            programs_per_sm=programs,
-        )
-        for m, n, warps, stages, programs in DESCRIPTOR
-    ]  # fmt: skip
-    return ends.valid(FAMILIES, problem, meter, listed)
 
 
 if __name__ == "__main__":
