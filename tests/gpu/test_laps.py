@@ -23,7 +23,7 @@ def test_a_lap_holds_the_memory_of_its_launches(dtype: str, epilogue: str) -> No
     problem = Problem(4096, 4096, 1024, dtype, epilogue=epilogue)
     bench = Bench(current_device(), "cuda:0", 0)
     rotation = bench.rotation(problem, 4)
-    lap = bench.lap(problem, rotation, Config.of("cublas"), 500.0)
+    lap = bench.launcher.lap(problem, rotation, Config.of("cublas"), 500.0)
     gc.collect()
     torch.cuda.empty_cache()
     for operands in rotation:

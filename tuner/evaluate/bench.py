@@ -13,14 +13,13 @@ import torch
 from ...kernels import families
 from ...kernels.config import Config
 from ...kernels.device import Device
-from ...kernels.family import Launch
-from ...kernels.operands import Operands, call, poisoned, random_operands
+from ...kernels.operands import Operands, poisoned, random_operands
 from ...kernels.problem import Problem
-from ...kernels.scratch import Scratch
 from ..referee import fastest_level, run_race
 from ..trial import Check
 from . import timing
 from .check import Reference, compare, ragged_companion, reference, with_library
+from .launcher import Launcher
 from .pace import Pace, Worth
 from .regime import DEFAULT, REGIMES, Regime
 from .rounds import Rounds
@@ -86,12 +85,11 @@ class Bench:
     def __init__(self, device: Device, torch_device: str, seed: int, regime: Regime = REGIMES[DEFAULT]) -> None:
         self.device = device
         self.pace = Pace(regime)
-        self.on_gpu = torch_device != "cpu"
-        self._torch_device = torch_device
+        self.launcher = Launcher(device, torch_device)
+        self.on_gpu = self.launcher.on_gpu
         self._generator = torch.Generator(torch_device)
         self._generator.manual_seed(seed)
         self._order = random.Random(seed)
-        self._scratches: list[Scratch] = []
         self._prepared: Prepared | None = None
         self._layer: tuple[Problem, list[torch.Tensor]] | None = None
 
@@ -111,7 +109,7 @@ class Bench:
         references = [self._reference(one, operands, library) for one, operands in checked]
         prepared = Prepared(problem, rotation, references, library)
         if library is not None and problem.flops:
-            prepared.library_lap = self.lap(problem, rotation, library, self.pace.regime.reading_us)
+            prepared.library_lap = self.launcher.lap(problem, rotation, library, self.pace.regime.reading_us)
             self.pace.load([prepared.library_lap], _WARM_UP_S)
         self._prepared = prepared
         return prepared
@@ -119,7 +117,7 @@ class Bench:
     def release(self) -> None:
         """Gives the memory of the last problem back."""
         self._prepared = self._layer = None
-        self._scratches.clear()
+        self.launcher.release()
         if self.on_gpu:
             torch.cuda.empty_cache()
 
@@ -143,7 +141,7 @@ class Bench:
         """Of the problem and of its ragged companion, stopping at the first that fails."""
         checks: list[Check] = []
         for against in _judging(prepared, config):
-            checks.append(compare(self._run(config, against), against))
+            checks.append(compare(self.launcher.result(config, against), against))
             if not checks[-1].passed:
                 break
         return checks
@@ -154,7 +152,7 @@ class Bench:
         for against in _judging(prepared, config):
             given = against.operands
             operands = replace(given, d=poisoned(against.problem, given.a.device))
-            worst.append(stress(self._bind(against.problem, operands, config), operands.d, against))
+            worst.append(stress(self.launcher.bind(against.problem, operands, config), operands.d, against))
             if not worst[-1].passed:
                 break
         return worst[-1]
@@ -163,12 +161,12 @@ class Bench:
         """Paired readings; `worth` decides after the first ones whether to go on, as in `Pace.read_pairs`."""
         regime = self.pace.regime
         if not prepared.problem.flops:
-            return Times((timing.host_us(self._bind(prepared.problem, prepared.rotation[0], config)),), (), 0.0)
+            return Times((timing.host_us(self.launcher.bind(prepared.problem, prepared.rotation[0], config)),), (), 0.0)
         library, beside = prepared.library_lap, None
         if library is not None and config == prepared.library:
             lap = library
         else:
-            lap, beside = self.lap(prepared.problem, prepared.rotation, config, regime.reading_us), library
+            lap, beside = self.launcher.lap(prepared.problem, prepared.rotation, config, regime.reading_us), library
         self.pace.load([lap] if beside is None else [lap, beside], regime.load_s)
         readings = _LONG_READINGS if lap.lap_us >= _LONG * regime.reading_us else regime.readings
         times, beside_us = self.pace.read_pairs(lap, beside, readings, worth)
@@ -204,7 +202,7 @@ class Bench:
             for one, as_long in zip(configs, like, strict=True):
                 if as_long is not None and regime.race_load_s:
                     self.pace.keep(as_long)
-                laps[-1].append(self.lap(prepared.problem, rotation, one, regime.race_reading_us, as_long))
+                laps[-1].append(self.launcher.lap(prepared.problem, rotation, one, regime.race_reading_us, as_long))
         self.pace.load([lap for there in laps for lap in there], regime.race_load_s)
         return Rounds(self.pace, laps, self._order)
 
@@ -232,7 +230,7 @@ class Bench:
             return None
         try:
             for one, operands in checked:
-                self._bind(one, operands, library)()
+                self.launcher.bind(one, operands, library)()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError:
@@ -243,7 +241,7 @@ class Bench:
         """Of the library in one reading, or 1 where there is none."""
         if library is None or not problem.flops:
             return 1
-        once = self.lap(problem, [operands], library, 0.0)
+        once = self.launcher.lap(problem, [operands], library, 0.0)
         return int(self.pace.regime.reading_us / max(timing.read_us(once), 1.0))
 
     def _sets(self, operands: Operands, launches: int = 1) -> int:
@@ -262,45 +260,4 @@ class Bench:
         found = reference(problem, operands)
         if library is None:
             return found
-        return with_library(found, compare(self._run(library, found), found).error)
-
-    def _run(self, config: Config, against: Reference) -> torch.Tensor:
-        """The config's D for the reference's inputs, in memory that was poisoned."""
-        given = against.operands
-        operands = replace(given, d=poisoned(against.problem, given.a.device))
-        self._bind(against.problem, operands, config)()
-        if self.on_gpu:
-            torch.cuda.synchronize()
-        return operands.d
-
-    def _scratch(self, place: int) -> Scratch:
-        """One for each place of a rotation: in a model other layers' weights pass through the L2 between two launches
-        that share a counter, and one that lies there ready is up to 2% of a decode kernel."""
-        while len(self._scratches) <= place:
-            self._scratches.append(Scratch(self._torch_device))
-        return self._scratches[place]
-
-    def _bind(self, problem: Problem, operands: Operands, config: Config, place: int = 0) -> Launch:
-        family = families.family(config.family)
-        wanted = call(problem, self.device, operands, self._scratch(place))
-        refused = family.refuses(wanted, config)
-        if refused:
-            raise ValueError(refused)
-        return family.bind(wanted, config)
-
-    def launches(self, problem: Problem, rotation: Sequence[Operands], config: Config) -> list[Launch]:
-        return [self._bind(problem, operands, config, place) for place, operands in enumerate(rotation)]
-
-    def lap(
-        self,
-        problem: Problem,
-        rotation: Sequence[Operands],
-        config: Config,
-        reading_us: float,
-        like: Lap | None = None,
-    ) -> Lap:
-        """Launches of a config on these operands in turn, to be read as one; as many as in another lap of it."""
-        launches = self.launches(problem, rotation, config)
-        launches[0]()
-        make = timing.graph_lap if self.on_gpu else timing.host_lap
-        return make(launches, reading_us, like)
+        return with_library(found, compare(self.launcher.result(library, found), found).error)

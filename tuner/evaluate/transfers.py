@@ -37,8 +37,8 @@ def lap_of(bench: Bench, lane: ReadLane) -> Lap:
     sets = 1 if lane.move_weights else None
     rotation = bench.rotation(lane.problem, sets)
     if lane.placement is Placement.DEVICE:
-        return bench.lap(lane.problem, rotation, lane.config, reading_us)
-    launches = bench.launches(lane.problem, rotation, lane.config)
+        return bench.launcher.lap(lane.problem, rotation, lane.config, reading_us)
+    launches = bench.launcher.launches(lane.problem, rotation, lane.config)
     wait = torch.cuda.synchronize if bench.on_gpu else _ended
     moved = []
     for launch, operands in zip(launches, rotation, strict=True):
