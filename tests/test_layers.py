@@ -31,7 +31,7 @@ LAYERS: Final = (
     ("tuner.landscape", "tuner.ratio", "tuner.roofline"),
     ("tuner.referee",),
     ("tuner.search", "tuner.evaluate", "tuner.store"),
-    ("tuner.remembered", "tuner.ceilings"),
+    ("tuner.remembered", "tuner.ceilings", "tuner.effort"),
     ("tuner.study", "tuner.warm"),
     ("tuner.plan", "tuner.export"),
     (

@@ -12,11 +12,12 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.problem import Problem
 from tilewright.tests import recorded
 from tilewright.tests.recorded import OTHER, PROBLEM
+from tilewright.tuner.effort import EFFORTS, Progress, StudyOptions
 from tilewright.tuner.evaluate.meter import now
 from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
 from tilewright.tuner.remembered import BAD, bad_elsewhere
 from tilewright.tuner.store import Store, open_store
-from tilewright.tuner.study import EFFORTS, Progress, Study, StudyOptions
+from tilewright.tuner.study import Study
 from tilewright.tuner.trial import Outcome, Trial
 
 EVERYTHING = StudyOptions(replace(EFFORTS["exhaustive"], trials=0), "exhaustive")

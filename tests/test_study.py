@@ -23,13 +23,14 @@ from tilewright.kernels.families import first_guesses
 from tilewright.kernels.problem import Problem
 from tilewright.tests import recorded
 from tilewright.tests.recorded import LIBRARY, OTHER, PROBLEM
+from tilewright.tuner.effort import EFFORTS, Progress, StudyOptions
 from tilewright.tuner.evaluate import RaceLimit
 from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
 from tilewright.tuner.landscape import Landscape, Reading, read_landscape, write_landscape
 from tilewright.tuner.plan import PlanProgress, run_plan
 from tilewright.tuner.recording import record_landscapes
 from tilewright.tuner.store import Store, TrialQuery, open_store
-from tilewright.tuner.study import EFFORTS, Progress, Study, StudyOptions
+from tilewright.tuner.study import Study
 from tilewright.tuner.trial import Environment, Outcome, Race, Trial
 from tilewright.tuner.warm import warm_starts
 

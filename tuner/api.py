@@ -10,13 +10,13 @@ from pathlib import Path
 from ..kernels.config import Config
 from ..kernels.problem import Problem
 from .ceilings import known_ceilings
+from .effort import EFFORTS, StudyOptions
 from .evaluate import DEFAULT_REGIME, Meter, MeterOptions, open_meter
 from .plan import PlanProgress, run_plan
 from .search import SAMPLERS
 from .store import open_store
 from .store.query import Answer
 from .store.query import best as best_of
-from .study import EFFORTS, StudyOptions
 
 DEFAULT_SAMPLER = "gp"
 

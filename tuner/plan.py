@@ -10,9 +10,10 @@ from statistics import fmean
 from typing import Final
 
 from ..kernels.problem import Problem
+from .effort import Progress, StudyOptions
 from .evaluate import Meter
 from .store import Store
-from .study import Progress, Study, StudyOptions, past
+from .study import Study, past
 from .warm import likely, warm_starts
 
 FIRST_SHARE: Final = 0.6  # of trials or time, dealt evenly; the rest goes where it pays

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..kernels.problem import Problem
+from .effort import StudyOptions
 from .evaluate import Meter
 from .landscape import Landscape, Reading, write_landscape
 from .plan import PlanProgress, run_plan
 from .store import Store, TrialQuery
-from .study import StudyOptions, fresh
+from .study import fresh
 from .trial import Measurement, Outcome, Trial
 
 LEADING = ("block_m", "block_n", "block_k", "group_m", "num_warps", "num_stages")

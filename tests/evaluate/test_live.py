@@ -12,6 +12,7 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.device import nominal
 from tilewright.kernels.problem import Problem
 from tilewright.tests.faults import config_of, name_of
+from tilewright.tuner.effort import EFFORTS, StudyOptions
 from tilewright.tuner.evaluate import MeterError, MeterOptions, RaceLimit
 from tilewright.tuner.evaluate.compiler import CompilePool, Job, compile_all
 from tilewright.tuner.evaluate.live import LiveMeter
@@ -19,7 +20,7 @@ from tilewright.tuner.evaluate.measuring import Measuring
 from tilewright.tuner.evaluate.messages import RaceRequest
 from tilewright.tuner.evaluate.regime import regime_of
 from tilewright.tuner.store import TrialQuery, open_store
-from tilewright.tuner.study import EFFORTS, Study, StudyOptions
+from tilewright.tuner.study import Study
 from tilewright.tuner.trial import Outcome, Trial
 
 from .processes import children, soon
