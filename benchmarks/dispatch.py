@@ -1,7 +1,7 @@
 """What a tuned call costs on the host, beside torch.mm and a plain Triton launch; and what it gains on the GPU in use.
 
-python benchmarks/dispatch.py host
-python benchmarks/dispatch.py race --table results/nvidia-h200/table.json --json results/nvidia-h200/dispatch.json
+python -P benchmarks/dispatch.py host
+python -P benchmarks/dispatch.py race --table results/nvidia-h200/table.json --json results/nvidia-h200/dispatch.json
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 import triton
 
 import tilewright
-from tilewright.benchmarks.yardsticks import assert_right, yardsticks
+from tilewright.benchmarks.baselines import assert_right, baselines
 from tilewright.kernels.config import Config
 from tilewright.kernels.dispatch import direct
 from tilewright.kernels.dispatch.direct import plan_of
@@ -112,7 +112,7 @@ def host_rounds(family: str, config: Config, rounds: int) -> dict[str, list[floa
     assert_right(tilewright.matmul(x, columns), x, columns)
     layer = tilewright.Linear(problem.k, problem.n, bias=False, device="cuda", dtype=torch.bfloat16)
     calls: dict[str, Callable[[], object]] = {
-        **yardsticks(problem, x, weight),
+        **baselines(problem, x, weight),
         "tilewright.matmul": lambda: tilewright.matmul(x, columns),
         "tilewright.linear": lambda: tilewright.linear(x, weight),
         "tilewright.Linear": lambda: layer(x),

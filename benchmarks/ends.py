@@ -52,7 +52,8 @@ class Found:
         return trials
 
     def search(self, meter: Meter, problem: Problem, seconds: float) -> list[Trial]:
-        """The trials of a search of so many seconds, the library's left out, kept as those of `evaluate` are."""
+        """The trials of a search of so many seconds, or of as many trials as `tune` makes if that is less. That
+        of the library is left out. They are kept as those of `evaluate` are."""
         options = TuneOptions().study()
         with open_store("memory://") as store:
             until = time.monotonic() + seconds

@@ -4,12 +4,12 @@
     python -P benchmarks/fused.py --epilogues silu+up --m 512 --n 14336 --regimes burst --out gated.json
     python -P benchmarks/fused.py --read fused.json
 
-For each shape ours are searched for some seconds, as `tilewright tune` does, each config checked against the product
-in fp32 followed by the epilogue in fp32; then the fastest few race in turn, in one run, all rivals that are right: the
-library's steps one by one, cuBLAS and torch's own kernel, cuBLAS and Inductor's kernels. These are compiled once for
-all shapes. What a rival's own rounding in between costs is its error, in the same units. Written after every race. Of
-bias and gelu, some rivals write over the product, which is still in the L2, and some another matrix, as a model's
-layers do.
+For each shape ours are searched for some seconds, in the first regime that comes to it, each config checked against the
+product in fp32 followed by the epilogue in fp32; then the fastest few race in turn, in one run, all rivals that are
+right: the library's steps one by one, cuBLAS and torch's own kernel, cuBLAS and Inductor's kernels. These are compiled
+once for all shapes. What a rival's own rounding in between costs is its error, in the same units. Written after every
+race. Of bias and gelu, some rivals write over the product, which is still in the L2, and some another matrix, as a
+model's layers do.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def means(races: Sequence[dict[str, Any]]) -> dict[str, float]:
     found = {}
     for form in dict.fromkeys(race["form"] for race in races):
         same = [race for race in races if race["form"] == form]
-        for of in ("ratio", "apart"):
-            found[f"{form} {of}"] = statistics.geometric_mean(race[of] for race in same)
+        for which in ("ratio", "apart"):
+            found[f"{form} {which}"] = statistics.geometric_mean(race[which] for race in same)
         if over := [ratio for race in same for ratio in over_compiled(race["lanes"])]:
             found[f"{form} compiled"] = statistics.geometric_mean(over)
     return found
@@ -94,7 +94,7 @@ def main() -> None:
     for number, regime in enumerate(asked.regimes, 1):
         options = MeterOptions(regime=regime, evaluate_timeout_s=PATIENCE_S)
         with closing(open_meter("gpu", options)) as meter:
-            found.start(meter, "warp_specialized")
+            found.start(meter, "warp_specialized")  # any family will do for the toolchain
             for problem in problems:
                 if time.monotonic() - begun > asked.seconds * number / len(asked.regimes):
                     break

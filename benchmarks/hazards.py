@@ -2,7 +2,8 @@
 
 Warps of a kernel in partitions read in shared memory which of them is theirs. In the machine code all warps of the
 program meet at the barrier 1 between the writing of that table and the reading. Racecheck (2025.3) reports hazards
-there all the same, in every family that is in partitions, and not in an empty kernel (`benchmarks/partitions.py`).
+there all the same, in each of our families that is in partitions. In a small kernel whose partitions each store one
+number (`benchmarks/partitions.py`) it reports none, so that what brings them about is not known.
 """
 
 from __future__ import annotations

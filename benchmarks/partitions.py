@@ -1,4 +1,4 @@
-"""A kernel in partitions that share nothing: what compute-sanitizer says of it, it says of Triton's own code.
+"""A kernel in partitions that share nothing, or race: what compute-sanitizer finds in them.
 
     compute-sanitizer --tool=racecheck python -P benchmarks/partitions.py
     compute-sanitizer --tool=racecheck python -P benchmarks/partitions.py --racing
@@ -22,7 +22,7 @@ from tilewright.kernels.binary import gpu_target
 
 PROGRAMS: Final = 264  # two for each multiprocessor of a Hopper
 LAUNCHES: Final = 16
-RACING: Final = "--racing"
+RACE: Final = "--racing"
 
 
 @gluon.jit  # type: ignore[untyped-decorator]
@@ -62,7 +62,7 @@ def compiled(capability: int, *, racing: bool) -> CompiledKernel:
 def main() -> None:
     d = torch.zeros((PROGRAMS, 3), dtype=torch.int32, device="cuda")
     for _ in range(LAUNCHES):
-        partitions_kernel[(PROGRAMS,)](d, RACING in sys.argv, num_warps=4)
+        partitions_kernel[(PROGRAMS,)](d, RACE in sys.argv, num_warps=4)
     torch.cuda.synchronize()
     print("written by partitions:", d.sum(dim=0).tolist())
 

@@ -24,8 +24,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -42,18 +43,18 @@ OPTIONS: Final = {"racecheck": ("--show-backtrace=no",)}
 ONCE: Final = {"racecheck": ("--once",)}
 # No families: partitions that share nothing, and two of which one reads what the other writes.
 CONTROL, RACING_CONTROL = "partitions", "racing partitions"
-SUMMARY: Final = re.compile(r"(ERROR SUMMARY|RACECHECK SUMMARY): (.*)")
+SUMMARY: Final = re.compile(r"(?:ERROR SUMMARY|RACECHECK SUMMARY): (.*)")
 CLEAN: Final = re.compile(r"\b0 errors\b")
 BROKEN: Final = "Internal Sanitizer Error"
 UNSUPPORTED: Final = "Device not supported"
 PLACES: Final = ("/usr/local/cuda/bin", "/usr/local/cuda/compute-sanitizer")
-LAST: Final = 3000  # characters of output that are kept when it is not clean
+KEPT: Final = 3000  # characters of a tool's output, where it is of use
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How a tool ended on a family: `clean`, `errors`, `not supported`, `the tool failed`, `failed` or `no end`; of the
-    race that is planted, `found` or `not found`."""
+    race that is planted, `found` or `not found`; and `no evidence` is a clean one that tells nothing."""
 
     family: str
     tool: str
@@ -102,7 +103,8 @@ def job(name: str, tool: str, device: Device, asked: argparse.Namespace) -> Job:
 
 
 def control(capability: int, *, racing: bool) -> Job:
-    command = (sys.executable, "-P", str(Path(partitions.__file__)), *([partitions.RACING] if racing else []))
+    """Racecheck over `benchmarks/partitions.py`."""
+    command = (sys.executable, "-P", str(Path(partitions.__file__)), *([partitions.RACE] if racing else []))
     reads = table_reads(partitions.compiled(capability, racing=racing).asm["cubin"])
     name = partitions.partitions_kernel.fn.__name__
     return Job(RACING_CONTROL if racing else CONTROL, "racecheck", (name,), reads, command)
@@ -116,6 +118,11 @@ def checking(name: str, asked: argparse.Namespace) -> tuple[str, ...]:
 
 
 def compiled(name: str, asked: argparse.Namespace) -> None:
+    """Computes the problems of a family without a tool.
+
+    Raises:
+        CalledProcessError, TimeoutExpired: that already fails, and nothing that a tool says would be of use.
+    """
     subprocess.run(checking(name, asked), check=True, timeout=asked.limit, capture_output=True)
 
 
@@ -130,16 +137,13 @@ def verdict(one: Job, limit_s: float) -> Verdict:
         return Verdict(one.family, one.tool, "no end", f"in {limit_s:.0f} s", limit_s)
     seconds, output = round(time.monotonic() - started, 1), run.stdout + run.stderr
     outcome, summary = judged(one, output, run.returncode)
-    kept = (
-        "" if outcome in ("clean", "not found") else output[:LAST] if outcome == "the tool failed" else output[-LAST:]
-    )
-    return Verdict(one.family, one.tool, outcome, summary, seconds, kept)
+    return Verdict(one.family, one.tool, outcome, summary, seconds, kept(one, outcome, output))
 
 
 def judged(one: Job, output: str, code: int) -> tuple[str, str]:
-    """(Outcome, summary) of what the tool printed."""
+    """(Outcome, summary) of what the tool printed, and of the exit code."""
     said = SUMMARY.findall(output)
-    summary = said[-1][1] if said else ""
+    summary = said[-1] if said else ""
     if UNSUPPORTED in output:
         return "not supported", "this system hides the device from the tool"
     if BROKEN in output:
@@ -152,6 +156,26 @@ def judged(one: Job, output: str, code: int) -> tuple[str, str]:
     clean, found = ("not found", "found") if one.family == RACING_CONTROL else ("clean", "errors")
     outcome = clean if hazards == of_tables else found
     return outcome, f"{hazards - of_tables} hazards" + (f", and {of_tables} on Triton's table" if of_tables else "")
+
+
+def kept(one: Job, outcome: str, output: str) -> str:
+    """Of what the tool printed: the beginning where it broke off, all where it reports hazards that do not count."""
+    if outcome == "the tool failed":
+        return output[:KEPT]
+    if outcome in ("clean", "not found") and not (one.tool == "racecheck" and one.reads):
+        return ""
+    return output[-KEPT:]
+
+
+def weighed(verdicts: Sequence[Verdict], jobs: Sequence[Job]) -> list[Verdict]:
+    """The verdicts, less what racecheck says of partitions where it has not found the race that was planted there."""
+    if not any(one.family == RACING_CONTROL and one.outcome == "not found" for one in verdicts):
+        return list(verdicts)
+    nothing = [
+        job.tool == "racecheck" and job.reads and one.outcome == "clean"
+        for one, job in zip(verdicts, jobs, strict=True)
+    ]
+    return [replace(one, outcome="no evidence") if no else one for one, no in zip(verdicts, nothing, strict=True)]
 
 
 def main() -> None:
@@ -173,6 +197,7 @@ def main() -> None:
         if "racecheck" in asked.tool and device.capability == 90:
             jobs += [control(device.capability, racing=racing) for racing in (False, True)]
         verdicts = list(pool.map(lambda one: verdict(one, asked.limit), jobs))
+    verdicts = weighed(verdicts, jobs)
     for one in verdicts:
         print(f"{one.family} {one.tool}: {one.outcome} {one.summary} in {one.seconds:.0f} s", flush=True)
     document = {"device": device.name, "verdicts": [asdict(one) for one in verdicts]}

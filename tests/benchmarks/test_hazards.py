@@ -6,6 +6,11 @@ import pytest
 
 from tilewright.benchmarks import partitions
 from tilewright.benchmarks.hazards import of_table, table_reads
+from tilewright.kernels.access import Accesses
+from tilewright.kernels.binary import compile_binary
+from tilewright.kernels.device import nominal
+from tilewright.kernels.families import FAMILIES
+from tilewright.kernels.problem import Problem
 
 REPORT = """========= COMPUTE-SANITIZER
 ========= Error: Race reported between Read access at partitions_kernel+0x170 in partitions.py:41
@@ -17,6 +22,17 @@ REPORT = """========= COMPUTE-SANITIZER
 =========
 ========= RACECHECK SUMMARY: 2 hazards displayed (2 errors, 0 warnings)
 """
+
+
+@pytest.mark.parametrize("name", [name for name, one in FAMILIES.items() if one.binary])
+def test_families_in_partitions_have_one_such_read_and_others_none(name: str) -> None:
+    family, device = FAMILIES[name], nominal("sm90")
+    problem = Problem(512, 4096, 1 << 15, epilogue="gelu")
+    assert family.binary
+    built = family.binary(problem, device, family.defaults(problem, device)[0], Accesses.dense(problem))
+    compiled = compile_binary(built, device.capability)
+    in_partitions = "ttg.warp_specialize" in compiled.asm["ttgir"]
+    assert len(table_reads(compiled.asm["cubin"])) == in_partitions
 
 
 @pytest.mark.parametrize("racing", [False, True])

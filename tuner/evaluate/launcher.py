@@ -23,12 +23,13 @@ class Launcher:
     """Binds configs on one device (`cuda:0` or `cpu`); holds their scratch memory until it is released."""
 
     def __init__(self, device: Device, torch_device: str) -> None:
-        self.device = device
+        self._device = device
         self.on_gpu = torch_device != "cpu"
         self._torch_device = torch_device
         self._scratches: list[Scratch] = []
 
     def release(self) -> None:
+        """Gives the scratch memory back."""
         self._scratches.clear()
 
     def bind(self, problem: Problem, operands: Operands, config: Config, place: int = 0) -> Launch:
@@ -38,13 +39,14 @@ class Launcher:
             ValueError: the family refuses these operands.
         """
         family = families.family(config.family)
-        wanted = call(problem, self.device, operands, self._scratch(place))
+        wanted = call(problem, self._device, operands, self._scratch(place))
         refused = family.refuses(wanted, config)
         if refused:
             raise ValueError(refused)
         return family.bind(wanted, config)
 
     def launches(self, problem: Problem, rotation: Sequence[Operands], config: Config) -> list[Launch]:
+        """One on each of these operands."""
         return [self.bind(problem, operands, config, place) for place, operands in enumerate(rotation)]
 
     def lap(

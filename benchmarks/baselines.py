@@ -29,7 +29,8 @@ def plain_kernel(  # type: ignore[no-untyped-def]
     tl.store(d + rows * stride_dm + columns * stride_dn, total.to(d.dtype.element_ty))
 
 
-def yardsticks(problem: Problem, x: torch.Tensor, weight: torch.Tensor) -> dict[str, Callable[[], object]]:
+def baselines(problem: Problem, x: torch.Tensor, weight: torch.Tensor) -> dict[str, Callable[[], object]]:
+    """Calls for `x @ weight.T`, by name: x is [m, k], weight [n, k], both in bf16."""
     columns, form = weight.T, (problem.m, problem.n)
 
     def plain_triton() -> torch.Tensor:
