@@ -41,9 +41,11 @@ def best(*, problems: tuple[Problem, ...], regime: str | None, exact: bool, db: 
     from ..tuner.evaluate.regime import regime_of
     from ..tuner.evaluate.toolchain import toolchain
     from ..tuner.store import open_store
+    from ..tuner.store.query import check_device
     from . import present
 
     with open_store(db, readonly=True) as store:
+        check_device(store, how["device"])
         asked = problems or store.problems()
         if not asked:
             raise click.ClickException(f"{store.name} is empty: tune first, as with `tilewright tune 4096x4096x4096`")

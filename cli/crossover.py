@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from ..kernels.problem import DTYPES, LAYOUTS, Problem
-from .options import db_option, json_option, whole_numbers
+from .options import db_option, json_option, output_file, whole_numbers
 
 if TYPE_CHECKING:
     from ..tuner.crossover import Crossover
@@ -20,7 +20,7 @@ def picture(ctx: click.Context, param: click.Parameter, value: Path | None) -> P
     """A path whose end says what kind of picture it is."""
     if value is not None and value.suffix.lower() not in PICTURES:
         raise click.BadParameter(f"{str(value)!r} is no picture: end its name with {' or '.join(PICTURES)}")
-    return value
+    return output_file(ctx, param, value)
 
 
 @click.command()
@@ -71,14 +71,14 @@ def crossover(
     from ..tuner.store import open_store
     from . import present
 
+    if plot is not None:
+        from .picture import draw
     layer = Problem(max(sizes), n, k, dtype, layout)
     with open_store(db) as store, this_machine(MeterOptions()) as machine:
         for concern in machine.concerns:
             click.echo(concern, err=True)
         found = measure(layer, sizes, machine, store, move_weights=move_weights)
     if plot is not None:
-        from .picture import draw
-
         draw(found, plot)
     if as_json:
         present.print_json(found)

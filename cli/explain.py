@@ -20,7 +20,7 @@ def explain(*, problems: tuple[Problem, ...], device: str | None, db: str, as_js
     Example:
       tilewright explain 512 4096 4096
     """
-    from ..kernels.device import ARCHES, nominal
+    from ..kernels.device import ARCHES, REPLAYED, nominal
     from ..tuner.explain import explain as explain_one
     from ..tuner.store import open_store
     from ..tuner.store.query import latest_device
@@ -36,6 +36,9 @@ def explain(*, problems: tuple[Problem, ...], device: str | None, db: str, as_js
             if name is None or (name not in known and name not in ARCHES):
                 fault = f"{problem} was tried on no device" if device is None else f"device {device!r} is not known"
                 raise click.ClickException(f"{fault}: name one with --device: {', '.join((*known, *ARCHES))}")
+            if name in known and known[name].arch == REPLAYED:
+                here = "which has no limits of its own: name the GPU that it stands for"
+                raise click.ClickException(f"{problem} was tried in a {name}, {here}, as with --device sm90")
             explanations.append(explain_one(problem, known.get(name) or nominal(name), store))
     if as_json:
         present.print_json(explanations)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..kernels.problem import Problem
-from .options import NumbersMayBeNegative, db_option, problem_options
+from .options import NumbersMayBeNegative, db_option, output_file, problem_options
 
 if TYPE_CHECKING:
     from ..tuner.store import Store
+    from ..tuner.store.pack import Pack
 
 # How many ranked configs of a problem stand in a table or a list when it is not said.
 RANKED = 3
@@ -57,6 +58,7 @@ def renaming(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
     "--output",
     "-o",
     type=click.Path(dir_okay=False, path_type=Path),
+    callback=output_file,
     help="A file.  [default: print it; a table goes where dispatch finds it]",
 )
 @click.option("--device", help="Only results on the device of this name.")
@@ -89,14 +91,16 @@ def export(
       tilewright export --format table
       tilewright export --format triton --model llama-3.1-8b --top 1
     """
-    from ..tuner.export import write_atomically
+    from ..tuner.files import write_atomically
     from ..tuner.store import open_store
+    from ..tuner.store.query import check_device
 
     if deterministic and form in ("pack", "csv"):
         raise click.UsageError(
             f"--deterministic is for a table and a Triton module: a {form} holds all that was measured"
         )
     with open_store(db, readonly=True) as store:
+        check_device(store, device)
         text = FORMS[form](store, Wanted(problems, device, top, rename, families, deterministic))
     if output is None and form != "table":
         click.echo(text, nl=False)
@@ -117,16 +121,28 @@ def _users_table(text: str) -> Path:
 
 
 def _pack(store: Store, wanted: Wanted) -> str:
-    from ..tuner.store.pack import pack_of, write_pack
+    from ..tuner.store.pack import write_pack
 
-    return write_pack(pack_of(store, wanted.problems, wanted.device, top=wanted.top))
+    return write_pack(_held(store, wanted))
+
+
+def _held(store: Store, wanted: Wanted) -> Pack:
+    """
+    Raises:
+        click.ClickException: problems are named of which the store holds nothing.
+    """
+    from ..tuner.store.pack import pack_of
+
+    found = pack_of(store, wanted.problems, wanted.device, top=wanted.top)
+    if wanted.problems and not found.trials and not found.races:
+        raise click.ClickException(f"{store.name} holds nothing of {', '.join(map(str, wanted.problems))}: tune first")
+    return found
 
 
 def _csv(store: Store, wanted: Wanted) -> str:
     from ..tuner.store.flat import csv_text
-    from ..tuner.store.pack import pack_of
 
-    return csv_text(pack_of(store, wanted.problems, wanted.device, top=wanted.top).trials)
+    return csv_text(_held(store, wanted).trials)
 
 
 def _table(store: Store, wanted: Wanted) -> str:

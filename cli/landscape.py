@@ -13,7 +13,7 @@ from .options import NumbersMayBeNegative, db_option, problem_options
 
 @click.command(cls=NumbersMayBeNegative)
 @problem_options
-@click.option("--device", default="gpu", show_default=True, help="gpu, gpu:1 or replay:FILE.")
+@click.option("--device", default="gpu", show_default=True, help="gpu or gpu:1, or replay:FILE.")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the inputs.")

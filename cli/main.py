@@ -103,7 +103,8 @@ def _where_help_is(error: click.ClickException) -> str:
     """A pointer to the help, for what concerns the form of the command line and not a value on it."""
     if not isinstance(error, click.UsageError) or type(error) is click.BadParameter or error.ctx is None:
         return ""
-    return f" See `{error.ctx.command_path} --help`."
+    ended = "" if error.format_message().endswith(".") else "."
+    return f"{ended} See `{error.ctx.command_path} --help`."
 
 
 def _raised_by_us(error: Exception) -> bool:

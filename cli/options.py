@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,18 @@ def whole_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tup
     if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise click.BadParameter(f"{value!r} is none: write whole numbers from 1 on, joined by commas, as in 1,16,4096")
     return tuple(dict.fromkeys(map(int, parts)))
+
+
+def output_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """A path that can be written, found out before anything is computed for it."""
+    if value is None:
+        return None
+    folder = value.absolute().parent
+    if not folder.is_dir():
+        raise click.BadParameter(f"{value} cannot be written: there is no folder {folder}: make it, or name another")
+    if not os.access(folder, os.W_OK):  # a file is replaced as a whole, by one beside it
+        raise click.BadParameter(f"{value} cannot be written: you may not write in {folder}: name another folder")
+    return value
 
 
 def problem_options(command: Command) -> Command:
@@ -85,7 +98,11 @@ def weighted_problem_options(command: Command) -> Command:
     @click.option(
         "--layout", type=click.Choice(LAYOUTS), default="nt", show_default=True, help="A then B: t is transposed."
     )
-    @click.option("--out-dtype", type=click.Choice(OUT_DTYPES), help="Of D.  [default: that of A and B]")
+    @click.option(
+        "--out-dtype",
+        type=click.Choice(OUT_DTYPES),
+        help="Of D.  [default: as A and B; bf16 for one byte]",
+    )
     @click.option(
         "--epilogue",
         metavar="STEPS",
@@ -149,6 +166,8 @@ def regime_option(command: Command) -> Command:
 
 def _parse_shapes(words: Sequence[str]) -> list[tuple[int, int, int]]:
     """Shapes as they stand on a command line: `16x6144x4096` any number of times, or one as `16 6144 4096`."""
-    if len(words) == 3 and not any("x" in word.lower() for word in words):
+    if len(words) > 1 and not any("x" in word.lower() for word in words):
+        if len(words) != 3:
+            raise click.BadParameter(f"{' '.join(words)!r} is not m n k: write three numbers, as in 16 6144 4096")
         return [parse_shape("x".join(words))]
     return [parse_shape(word) for word in words]

@@ -1,4 +1,8 @@
-"""The curves of a crossover as a picture; imported where one is asked for, as matplotlib takes a second."""
+"""The curves of a crossover as a picture; imported where one is asked for, as matplotlib takes a second.
+
+Raises:
+    click.ClickException: matplotlib is not installed.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +12,19 @@ import click
 
 from ..tuner.crossover import Crossover
 
+try:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+except ImportError as error:
+    raise click.ClickException(
+        f"a picture needs matplotlib ({error}): run pip install 'tilewright[plot]', or leave --plot out"
+    ) from None
+
 _SIZE_INCHES = (8.0, 5.0)
 
 
 def draw(found: Crossover, path: Path) -> None:
-    """Writes a PNG or an SVG, as the name ends: time over m, both logarithmic, with a line at each overtaking.
-
-    Raises:
-        click.ClickException: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise click.ClickException(
-            f"a picture needs matplotlib ({error}): run pip install 'tilewright[plot]', or leave --plot out"
-        ) from None
+    """Writes a PNG or an SVG, as the name ends: time over m, both logarithmic, with a line at each overtaking."""
     figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
     FigureCanvasAgg(figure)  # no window, whatever the machine has
     axes = figure.add_subplot(xscale="log", yscale="log")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
+
+from .options import output_file
 
 _START = "import sys; from tilewright.kernels.dispatch.program import main; main(sys.argv[1], sys.argv[2:])"
 
@@ -18,6 +21,7 @@ _START = "import sys; from tilewright.kernels.dispatch.program import main; main
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("shapes.csv"),
     show_default=True,
+    callback=output_file,
     help="The file of shapes.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -32,15 +36,23 @@ def record(output: Path, command: tuple[str, ...]) -> None:
       tilewright record -- python generate.py --batch 8
       tilewright record -o llama.csv -- python -m my_model
     """
+    from ..tuner.files import write_atomically
+
     interpreter, words = (command[0], command[1:]) if _is_python(command[0]) else (sys.executable, command)
     if interpreter == Path(interpreter).name:  # a bare `python` is this one: another may not have Tilewright
         interpreter = sys.executable
     if not words:
         raise click.UsageError("name a program, as in `tilewright record -- python script.py`")
-    ran = subprocess.run([interpreter, "-P", "-c", _START, str(output.absolute()), *words], check=False)
-    if output.exists():
-        count = max(0, len(output.read_text(encoding="utf-8").splitlines()) - 1)
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / "shapes.csv"
+        ran = subprocess.run([interpreter, "-P", "-c", _START, str(draft), *words], check=False)
+        text = draft.read_text(encoding="utf-8") if draft.exists() else ""
+    count = max(0, len(text.splitlines()) - 1)
+    if count:
+        write_atomically(output, text)
         click.echo(f"{count} problems are in {output}: tilewright tune --shapes {output}", err=True)
+    elif text:
+        click.echo(f"It computed no product that is recorded: {output} is not written", err=True)
     sys.exit(ran.returncode)
 
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import click
 
-from .options import json_option
+from .options import json_option, output_file
 
 _landscape = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -30,7 +30,12 @@ _landscape = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--noise", is_flag=True, help="Draw each reading with the recorded spread.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Configs asked for at a time.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes.  [default: one a core]")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the curves: a .png, .svg or .pdf.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=output_file,
+    help="Draw the curves: a .png, .svg or .pdf.",
+)
 @click.option(
     "--report",
     type=click.Path(file_okay=False, path_type=Path),
@@ -94,7 +99,9 @@ def _curves(plot: Path | None) -> ModuleType:
     try:
         from ..tuner.search import curves
     except ModuleNotFoundError as error:
-        raise click.ClickException(f"a picture needs {error.name}: install it with pip install {error.name}") from error
+        raise click.ClickException(
+            f"a picture needs {error.name}: run pip install 'tilewright[plot]', or leave --plot and --report out"
+        ) from error
     if plot and plot.suffix not in curves.PICTURES:
         raise click.BadParameter(f"--plot {str(plot)!r} is none: give a name that ends in {', '.join(curves.PICTURES)}")
     return curves

@@ -31,15 +31,20 @@ def read_weighted(path: Path, like: Problem) -> Iterator[Shape]:
     What a row leaves out is as in `like`.
 
     Raises:
-        ValueError: what is no CSV of that form; the message names file, line, column and value.
+        ValueError: what is no CSV of that form, or holds no problem; the message names file, line, column and value.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
+        empty = True
         try:
-            yield from _problems(csv.DictReader(file, skipinitialspace=True), path, like)
+            for shape in _problems(csv.DictReader(file, skipinitialspace=True), path, like):
+                empty = False
+                yield shape
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(
                 f"{path} is no CSV in UTF-8 ({error}): write a line `m,n,k` and one line a problem"
             ) from error
+    if empty:
+        raise ValueError(f"{path} holds no problem: write one a line, below the names of the columns")
 
 
 def _problems(rows: csv.DictReader[str], path: Path, like: Problem) -> Iterator[Shape]:

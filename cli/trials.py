@@ -51,14 +51,18 @@ def trials(
       tilewright trials 512x4096x4096 --outcome wrong --json
     """
     from ..tuner.store import TrialQuery, open_store
+    from ..tuner.store.query import check_device
     from . import present
 
     query = TrialQuery(
         device=device, family=family, outcome=Outcome(outcome) if outcome else None, order=sort, limit=limit
     )
     with open_store(db, readonly=True) as store:
+        check_device(store, device)
         asked = problems or store.problems()
         found = {problem: store.trials(replace(query, problem=problem)) for problem in asked}
+    if family is not None and not any(found.values()):
+        raise click.ClickException(f"nothing was tried of family {family!r}, of what is asked for: leave --family out")
     if as_json:
         present.print_json([trial for of_one in found.values() for trial in of_one])
         return

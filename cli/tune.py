@@ -40,7 +40,7 @@ class Duration(click.ParamType[float]):
     show_default=True,
     help="40 trials a problem, 120, or the whole space.",
 )
-@click.option("--budget", type=Duration(), metavar="TIME", help="For all problems together: 60s, 5m, 1h.")
+@click.option("--budget", type=Duration(), metavar="TIME", help="For all problems together: 60s (or 60), 5m, 1h.")
 @click.option("--trials", type=click.IntRange(1), help="For each problem, in place of what the effort says.")
 @click.option("--sampler", default="", metavar="NAME", help="How configs are chosen.  [default: by effort]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler and of the inputs.")
@@ -77,6 +77,7 @@ def tune(
     """
     from ..tuner.api import TuneOptions, tune_with
     from ..tuner.evaluate import open_meter
+    from ..tuner.unanswered import in_short
     from . import present
     from .progress import watching
 
@@ -91,14 +92,18 @@ def tune(
         if meter.concerns:
             click.echo(f"{meter.device.name}: {'; '.join(meter.concerns)}", err=True)
         with watching(meter.device.name) as watch:
-            answers = tune_with(meter, problems, db, study, watch, calls)
+            answers, missing = tune_with(meter, problems, db, study, watch, calls)
         spending, busy = meter.spending, meter.busy_share
     finally:
         meter.close()
     if spending is not None and spending.in_full_s:
         click.echo(present.spending_text(spending), err=True)
-    if busy is not None:
+    if busy is not None and meter.device.capability:
         click.echo(f"The device was at work {busy:.0%} of the time.", err=True)
+    if not answers:
+        raise click.ClickException(in_short(missing))
+    for sentence in missing:
+        click.echo(f"There is {sentence}", err=True)
     if as_json:
         present.print_json(answers)
     else:

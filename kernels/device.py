@@ -11,13 +11,16 @@ REGISTERS_PER_SM: Final = 65536
 MAX_REGISTERS_PER_THREAD: Final = 255
 
 
+REPLAYED: Final = "replay"  # the arch of a recorded landscape, which stands for a device
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """One GPU (or, with arch `cpu`, the host).
 
     Attributes:
         name: as the driver gives it.
-        arch: `sm90` for compute capability 9.0; `cpu` for a host.
+        arch: `sm90` for compute capability 9.0; `cpu` for a host, `replay` for recorded landscapes.
         sm_count: streaming multiprocessors.
         shared_memory_bytes: the most that one block may take (the opt-in limit).
         l2_bytes, memory_bytes: sizes of the L2 cache and of the device's memory.

@@ -17,7 +17,8 @@ from tilewright.kernels.config import Config
 from tilewright.kernels.dispatch.table import read_table
 from tilewright.kernels.document import DocumentError
 from tilewright.kernels.problem import Problem
-from tilewright.tuner.export import table_of, write_atomically, write_table
+from tilewright.tuner.export import table_of, write_table
+from tilewright.tuner.files import write_atomically
 from tilewright.tuner.store import Store, StoreError, open_store
 
 from .store.mutations import mutated

@@ -14,9 +14,10 @@ from .effort import EFFORTS, StudyOptions
 from .evaluate import DEFAULT_REGIME, Meter, MeterOptions, open_meter
 from .plan import PlanProgress, run_plan
 from .search import SAMPLERS
-from .store import open_store
-from .store.query import Answer
+from .store import StoreError, open_store
+from .store.query import Answer, NotStoredError
 from .store.query import best as best_of
+from .unanswered import in_short, why_none
 
 DEFAULT_SAMPLER = "gp"
 
@@ -84,7 +85,8 @@ def tune(
     watch: Callable[[PlanProgress], None] = lambda progress: None,
     calls: Mapping[Problem, float] | None = None,
 ) -> list[Answer]:
-    """Tunes `problems` on a device and returns the winners, in the order of the problems.
+    """Tunes `problems` on a device and returns the winners, in the order of the problems; of a problem on which nothing
+    could be measured there is none.
 
     Args:
         problems: what is to be computed.
@@ -97,16 +99,19 @@ def tune(
 
     Raises:
         MeterError: the device is not there.
-        StoreError: the store cannot be opened or written.
+        StoreError: the store cannot be opened or written, or nothing was measured; the message says why.
         ValueError: an option out of its bounds.
     """
     chosen = options or TuneOptions()
     study = chosen.study()
     meter = open_meter(device, chosen.meter())
     try:
-        return tune_with(meter, problems, db, study, watch, calls)
+        answers, missing = tune_with(meter, problems, db, study, watch, calls)
     finally:
         meter.close()
+    if missing and not answers:
+        raise StoreError(in_short(missing))
+    return answers
 
 
 def tune_with(
@@ -116,13 +121,19 @@ def tune_with(
     options: StudyOptions,
     watch: Callable[[PlanProgress], None],
     calls: Mapping[Problem, float] | None = None,
-) -> list[Answer]:
-    """`tune` on a meter that is open already."""
+) -> tuple[list[Answer], list[str]]:
+    """`tune` on a meter that is open already: the answers, and of each problem that has none a sentence why."""
     with open_store(db) as store:
         run_plan(problems, meter, store, options=options, watch=watch, calls=calls)
         known_ceilings(meter, store)
         answer = partial(best_of, store.by_protocol(meter.protocol), device=meter.device.name, environment=meter.today)
-        return [answer(problem, near=False, deterministic=options.deterministic) for problem in problems]
+        answers, missing = [], []
+        for problem in problems:
+            try:
+                answers.append(answer(problem, near=False, deterministic=options.deterministic))
+            except NotStoredError:
+                missing.append(why_none(problem, meter, store, deterministic=options.deterministic))
+        return answers, missing
 
 
 def best(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
+from ..kernels.device import REPLAYED
 from ..kernels.dispatch.table import FORMAT, VERSION, Standing, Table
 from ..kernels.families import FAMILIES, is_deterministic
 from ..kernels.family import Family
@@ -54,7 +53,9 @@ def table_of(
         if row := _row([one for one in ranked if not one.stale and _is_valid(one, families)], top):
             winners[problem] = row
     if not winners:
-        raise StoreError(f"{store.name} has no result of {name} for a table: tune first, or name another device")
+        replayed = any(one.name == name and one.arch == REPLAYED for one in store.devices())
+        why = "nothing was measured in a replay" if replayed else "tune first, or name another device"
+        raise StoreError(f"{store.name} has no result of {name} for a table: {why}")
     latest = max((one for row in winners.values() for one in row), key=lambda one: one.measured_at)
     return Table(latest.device, {problem: tuple(map(_standing, row)) for problem, row in winners.items()})
 
@@ -75,26 +76,6 @@ def write_table(table: Table) -> str:
         f'"winners":{block("[]", rows)}',
     ]
     return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole: a reader sees the old text or the new, also when the machine stops in between.
-
-    Raises:
-        OSError: it cannot be written; the old file, if any, is as it was.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError as error:
-        # What fails while it writes, as on a full disk, names no file by itself.
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _row(ranked: Sequence[Ranked], top: int) -> tuple[Ranked, ...]:

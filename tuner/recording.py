@@ -27,8 +27,16 @@ def record_landscapes(
     options: StudyOptions,
     watch: Callable[[PlanProgress], None],
 ) -> Iterator[Path]:
-    """Studies each problem and writes its landscape into the folder `out`; the paths, as they are written."""
+    """Studies each problem and writes its landscape into the folder `out`; the paths, as they are written.
+
+    Raises:
+        ValueError: the device has no kernel for a problem, whose space is empty then.
+    """
     for problem in problems:
+        if not meter.space(problem):
+            raise ValueError(
+                f"{meter.device.name} has no kernel for {problem}, and so no landscape: name a GPU, or another problem"
+            )
         run_plan([problem], meter, store, options=options, watch=watch)
         stored = store.trials(TrialQuery(problem=problem, device=meter.device.name))
         path = out / f"{problem.key}.csv.gz"

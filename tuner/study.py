@@ -162,7 +162,8 @@ class Study:
         self._costs = [self._cost_us(trial) for trial in self._measured()]
 
     def _measure_library(self) -> None:
-        if self._library is None or self._library in self._trials:
+        alone = self._options.deterministic and not self._space  # what promises the same bits is no library
+        if self._library is None or self._library in self._trials or alone:
             return
         self._meter.submit(self.problem, self._library)
         for trial in self._meter.collect():

@@ -70,12 +70,14 @@ def use_table(table: str | Path | Table | None = None, *, miss: str = "nearest",
         trust: use results of another toolchain too, whose speed nobody has measured here.
 
     Raises:
-        ValueError: a miss policy that is none.
+        ValueError: a miss policy that is none, or a file that is not there.
     """
     from .lookup import Miss
 
     if miss not in list(Miss):
         raise ValueError(f"miss policy {miss!r} is none: use one of {', '.join(Miss)}")
+    if isinstance(table, (str, Path)) and not Path(table).is_file():
+        raise ValueError(f"table {table} is not there: name a file of `tilewright export --format table`")
     _settings.named = Path(table) if isinstance(table, str) else table
     _settings.miss, _settings.trust = miss, trust
     for known in (_engines, *_REMEMBERED):

@@ -30,7 +30,14 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
         example_inputs: what the model is called with: a tensor, a tuple of arguments, or a dict of them by name.
         rounds: how often it is run each way, and up to four times as often where that leaves it open.
         captured: whether it is run from CUDA graphs, as servers run it, where the host's time does not count.
+
+    Raises:
+        ValueError: `model` is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(
+            f"model is a {type(model).__name__}: give a torch.nn.Module, whose linear layers are looked at"
+        )
     if example_inputs is None:
         return replace(model)[1]
     training = model.training

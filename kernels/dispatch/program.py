@@ -5,32 +5,37 @@ from __future__ import annotations
 import runpy
 import sys
 from pathlib import Path
+from typing import Final
+
+KINDS: Final = ("-m", "-c")
+NO_PROGRAM: Final = 2  # the exit code of python for a script that is not there
 
 
 def main(path: str, words: list[str]) -> None:
     """Runs `script.py ...`, `-m module ...` or `-c code ...`, as `python` would, and writes its problems to `path`.
 
     Raises:
-        ValueError: `words` name no program.
+        SystemExit: `words` name no program, and what the program raises.
     """
+    if not words or (words[0] not in KINDS and not Path(words[0]).exists()) or (words[0] in KINDS and len(words) == 1):
+        told = " ".join(words) or "nothing"
+        print(f"Error: {told} names no Python program: write script.py, -m module or -c code", file=sys.stderr)
+        sys.exit(NO_PROGRAM)
     from .record import record
 
     with record(path):
-        _run(words)
+        _run(*words)
 
 
-def _run(words: list[str]) -> None:
-    kind, rest = (words[0], words[1:]) if words else ("", [])
-    if kind in ("-m", "-c") and rest:
+def _run(kind: str, *rest: str) -> None:
+    if kind in KINDS:
         sys.path.insert(0, str(Path.cwd()))
         sys.argv = [kind, *rest[1:]]
         if kind == "-m":
             runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
         else:
             exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
-    elif kind and not kind.startswith("-"):
+    else:
         sys.path.insert(0, str(Path(kind).resolve().parent))
         sys.argv = [kind, *rest]
         runpy.run_path(kind, run_name="__main__")
-    else:
-        raise ValueError(f"{' '.join(words)!r} names no program: write script.py, -m module or -c code")

@@ -128,6 +128,10 @@ def test_the_triton_module(run: Run, stocked: str) -> None:
 
 
 def test_a_file_that_cannot_be_written_is_named(run: Run, stocked: str, tmp_path: Path) -> None:
-    assert (
-        "No such file or directory" in run("export", "--db", stocked, "--output", str(tmp_path / "no" / "pack")).error
-    )
+    error = run("export", "--db", stocked, "--output", str(tmp_path / "no" / "pack")).error
+    assert error.endswith(f"there is no folder {tmp_path / 'no'}: make it, or name another")
+
+
+def test_a_problem_of_which_nothing_is_stored_is_not_exported(run: Run, stocked: str) -> None:
+    for form in ("pack", "csv"):
+        assert "holds nothing of 7x7x7-bf16-nt" in run("export", "7x7x7", "--format", form, "--db", stocked).error

@@ -62,7 +62,8 @@ def test_a_model_stands_for_its_layers(ask: Run) -> None:
     [
         (["abc"], "shape 'abc' is not m x n x k: write three whole numbers as in 4096x28672x4096"),
         (["16", "x", "4"], "shape '16' is not m x n x k"),
-        (["1", "2"], "shape '1' is not m x n x k"),
+        (["1", "2"], "'1 2' is not m n k: write three numbers, as in 16 6144 4096"),
+        (["1", "2", "3", "4"], "'1 2 3 4' is not m n k"),
         (["-1x4x4"], "m is -1: an extent is a whole number from 0 to 2147483647"),
         (["16", "-5", "4"], "n is -5: an extent is a whole number from 0 to 2147483647"),
         (["4x4x99999999999"], "k is 99999999999: an extent is a whole number from 0 to 2147483647"),
@@ -76,6 +77,13 @@ def test_a_model_stands_for_its_layers(ask: Run) -> None:
 )
 def test_what_names_no_problem_is_told(ask: Run, arguments: list[str], error: str) -> None:
     assert error in ask(*arguments).error
+
+
+def test_a_file_without_a_problem_is_told(ask: Run, tmp_path: Path) -> None:
+    """It is not taken for all that is stored, nor for the problems that a model is tuned with by default."""
+    file = tmp_path / "shapes.csv"
+    file.write_text("m,n,k,calls\n")
+    assert ask("--shapes", str(file)).error.startswith(f"{file} holds no problem: write one a line")
 
 
 def test_a_file_of_shapes_is_read(ask: Run, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tilewright.kernels.device import Device
+from tilewright.kernels.device import REPLAYED, Device
 from tilewright.kernels.problem import Problem
 from tilewright.tuner.store import open_store
 from tilewright.tuner.trial import Outcome
@@ -59,7 +59,10 @@ def test_no_library_answers_for_the_same_bits(run: Run, stocked: str) -> None:
 
 
 def test_a_near_problem_answers_and_says_so(run: Run, stocked: str) -> None:
-    assert f"near: {PROBLEM}" in run("best", "640", "4096", "4096", "--db", stocked).out
+    lines = run("best", "640", "4096", "4096", "--db", stocked).out.splitlines()
+    for family in ("tiled", "cublas"):
+        assert all(f"near: {PROBLEM}" in line for line in lines if f" {family} " in line), "libraries too"
+    assert sum(f"near: {PROBLEM}" in line for line in lines) == 3
     error = run("best", "640", "4096", "4096", "--exact", "--db", stocked).error
     assert "has no result for 640x4096x4096-bf16-nt" in error
     assert "tilewright tune 640x4096x4096" in error
@@ -112,7 +115,7 @@ def test_all_trials_are_listed_with_their_reasons(run: Run, stocked: str) -> Non
         (("--sort", "median"), [FAST, CUBLAS, SLOW]),
         (("--sort", "median", "--limit", "2"), [FAST, CUBLAS]),
         (("--device", DEVICE.name, "--family", "tiled", "--outcome", "measured"), [FAST, SLOW]),
-        (("--device", "another"), []),
+        (("--family", "tiled", "--limit", "1", "--outcome", "wrong"), [WRONG]),
     ],
 )
 def test_trials_are_filtered(run: Run, stocked: str, filters: tuple[str, ...], expected: list[Any]) -> None:
@@ -135,13 +138,26 @@ def test_an_outcome_that_is_none_is_told(run: Run, stocked: str) -> None:
     assert all(outcome.value in error for outcome in Outcome)
 
 
-def test_what_was_tried_on_a_replay_is_explained_without_a_valid_space(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["best", "trials", "export"])
+def test_a_device_of_which_nothing_is_stored_is_told(run: Run, stocked: str, command: str) -> None:
+    error = run(command, "512x4096x4096", "--device", "h200", "--db", stocked).error
+    assert error.endswith(f"has nothing of a device 'h200': name one of {DEVICE.name}")
+
+
+def test_a_family_of_which_nothing_was_tried_is_told(run: Run, stocked: str) -> None:
+    assert "nothing was tried of family 'tilde'" in run("trials", "--family", "tilde", "--db", stocked).error
+
+
+def test_what_was_tried_on_a_replay_is_not_explained_by_limits_that_it_has_not(run: Run, tmp_path: Path) -> None:
     db = tmp_path / "replay.db"
-    replay = Device("replay of a recording", "replay", 0, 0, 0, 0)
+    replay = Device("replay of a recording", REPLAYED, 0, 0, 0, 0)
     with open_store(db) as store:
         store.add_all([replace(one, device=replay) for one in trials(PROBLEM)], [])
-    out = run("explain", "512x4096x4096", "--db", str(db)).out
-    assert "3 configs tried, 1 failed. None is valid on replay" in out
+    error = run("explain", "512x4096x4096", "--db", str(db)).error
+    assert error.startswith(
+        "512x4096x4096-bf16-nt was tried in a replay of a recording, which has no limits of its own"
+    )
+    assert run("export", "--format", "table", "--db", str(db)).error.endswith("nothing was measured in a replay")
 
 
 def test_a_problem_that_no_device_tried_is_not_explained(run: Run, stocked: str) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from tilewright.cli.shapes import read_weighted
 from tilewright.kernels.problem import Problem
 from tilewright.tuner.export import write_table
 
 from ..dispatch.tables import CUBLAS, kernel, table
 from .conftest import Run
+from .test_main import start
 
 PROGRAM = """
 import sys
@@ -28,6 +31,33 @@ def test_a_program_is_recorded(run: Run, tmp_path: Path) -> None:
     assert done.code == 3
     assert [shape.problem for shape in read_weighted(shapes, Problem(1, 1, 1))] == [Problem(16, 64, 32, "fp32", "nn")]
     assert "name a program" in run("record", "--", "python").error
+
+
+@pytest.mark.parametrize("words", [("python", "missing.py"), ("ls",), ("python", "-m"), ("python", "-x")])
+def test_what_is_no_program_is_told_in_one_line(tmp_path: Path, words: tuple[str, ...]) -> None:
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("m,n,k\n1,2,3\n")
+    process = start("record", "-o", str(shapes), "--", *words)
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told.count("\n")) == (2, 1)
+    assert "names no Python program: write script.py, -m module or -c code" in told
+    assert shapes.read_text() == "m,n,k\n1,2,3\n", "what was recorded before is kept"
+
+
+def test_a_program_without_a_product_leaves_the_file(run: Run, tmp_path: Path) -> None:
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("m,n,k\n1,2,3\n")
+    done = run("record", "-o", str(shapes), "--", "python", "-c", "x = 1")
+    assert (done.code, done.err) == (0, f"It computed no product that is recorded: {shapes} is not written\n")
+    assert shapes.read_text() == "m,n,k\n1,2,3\n"
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_program_runs(run: Run, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    where = str(tmp_path / "no" / "shapes.csv")
+    error = run("record", "-o", where, "--", "python", "-c", f"open({str(ran)!r}, 'w')").error
+    assert "there is no folder" in error
+    assert not ran.exists()
 
 
 def test_coverage_weighs_by_time_and_names_what_to_tune(run: Run, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def test_an_unknown_word_is_refused_with_those_that_are_known() -> None:
         tilewright.matmul(torch.ones(2, 3), torch.ones(3, 4), activation="swish")
     with pytest.raises(ValueError, match="miss policy 'tune' is none: use one of library, nearest, error"):
         tilewright.use_table(miss="tune")
+    with pytest.raises(ValueError, match=r"table nowhere\.json is not there"):
+        tilewright.use_table("nowhere.json")
 
 
 def test_gradients_autocast_transforms_and_compilation_are_those_of_torch() -> None:

@@ -87,6 +87,11 @@ def test_what_kernels_do_not_take_is_left() -> None:
     assert report.left == {"0": "kernels do not take torch.float64"}
 
 
+def test_what_is_no_model_is_told() -> None:
+    with pytest.raises(ValueError, match=r"model is a int: give a torch\.nn\.Module"):
+        tilewright.optimize(3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("form", ["tensor", "tuple", "dict"])
 def test_a_model_is_run_both_ways_and_told_of(form: str) -> None:
     model, x = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 8)), torch.randn(6, 8)

@@ -106,7 +106,7 @@ def test_tuning_among_faults_ends_with_the_same_winner(tmp_path: Path) -> None:
         study = TuneOptions(effort="exhaustive").study()
         meter = LiveMeter("0", MeterOptions(families=("tiled", *more), evaluate_timeout_s=LIMIT_S))
         try:
-            (answer,) = tune_with(meter, [SMALL], path, study, lambda progress: None)
+            ((answer,), _) = tune_with(meter, [SMALL], path, study, lambda progress: None)
         finally:
             meter.close()
         winners[kind] = answer.winner

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -33,6 +33,7 @@ def _gpu(index: str, options: MeterOptions) -> Meter:
     if int(index or 0) >= count:
         here = f"this machine has {count}" if count else "there is no NVIDIA GPU here"
         raise MeterError(f"GPU {index or 0} cannot be used: {here}; use --device cpu, or --device replay:FILE")
+    _check_families(options.families, "gpu")
     return LiveMeter(index or "0", options)
 
 
@@ -41,7 +42,21 @@ def _cpu(rest: str, options: MeterOptions) -> Meter:
 
     if rest:
         raise MeterError(f"device 'cpu:{rest}' is none: the host is cpu")
+    _check_families(options.families, "cpu")
     return LiveMeter("cpu", options)
+
+
+def _check_families(names: Sequence[str], kind: str) -> None:
+    """
+    Raises:
+        MeterError: a family of ours is named that runs on the other kind of device.
+    """
+    from ...kernels.families import FAMILIES
+
+    elsewhere = [name for name in names if name in FAMILIES and FAMILIES[name].runs_on != kind]
+    if elsewhere:
+        here = ", ".join(name for name, one in FAMILIES.items() if one.runs_on == kind)
+        raise MeterError(f"family {elsewhere[0]} does not run on a {kind}: name one of {here}, or another --device")
 
 
 def _replay(files: str, options: MeterOptions) -> Meter:

@@ -13,6 +13,7 @@ from .regime import Regime
 START_S: Final = 180.0
 CEILINGS_S: Final = 120.0
 SECONDS_PER_TFLOP: Final = 2.0  # of something a thousand times slower than the peak
+LONGEST_S: Final = 86_400.0  # of anything: a poll cannot wait for a number of seconds that has no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,8 @@ class Limits:
     def evaluate_s(self, problem: Problem) -> float:
         """Of one config, checked and timed, twice when its readings were spoilt."""
         readings = 4 * self.regime.readings * self.regime.cost_s(0.0)
-        return self.small_s + 2 * self.regime.load_s + readings + SECONDS_PER_TFLOP * problem.flops / 1e12
+        work = SECONDS_PER_TFLOP * problem.flops / 1e12
+        return min(LONGEST_S, self.small_s + 2 * self.regime.load_s + readings + work)
 
     def race_s(self, problem: Problem, racers: int, limit: RaceLimit) -> float:
         """Of a race, which lasts some rounds even when its time is up before."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ...kernels.config import Config
-from ...kernels.device import Device
+from ...kernels.device import REPLAYED, Device
 from ...kernels.problem import Problem
 from ...kernels.space import ConfigSpace
 from ...kernels.stale import Today
@@ -163,7 +163,7 @@ def open_replay(paths: Sequence[Path]) -> ReplayMeter:
         landscapes = {problem_of(path): landscape for path, landscape in zip(paths, recorded, strict=True)}
     folder = paths[0].parent
     name = folder.parent.name if folder.name == "landscapes" else paths[0].name.partition(".")[0]
-    device = Device(f"replay of {name}", "replay", 0, 0, 0, 0)
+    device = Device(f"replay of {name}", REPLAYED, 0, 0, 0, 0)
     return ReplayMeter(landscapes, device, Environment("", "", "", "", "", "recorded"))
 
 

@@ -43,6 +43,7 @@ from .transfers import read_lanes
 _SLOW: Final = {1: 0.5, 2: 0.8}
 _MAY_WIN: Final = 0.9  # of the best speed: single readings err by far less
 _REASON_AT_MOST: Final = 600
+_OF_THE_HOST: Final = "DefaultCPUAllocator: can't allocate memory"  # a RuntimeError of torch's and no class of its own
 
 
 class Server:
@@ -104,7 +105,8 @@ class Server:
         except (OutOfResources, torch.OutOfMemoryError, MemoryError) as error:
             return Evaluated(Outcome.OUT_OF_RESOURCES, _line(error), tuple(checks))
         except (RuntimeError, ValueError, TypeError) as error:
-            return Evaluated(Outcome.LAUNCH_FAILED, _line(error), tuple(checks), fatal=self._context_lost())
+            outcome = Outcome.OUT_OF_RESOURCES if _OF_THE_HOST in str(error) else Outcome.LAUNCH_FAILED
+            return Evaluated(outcome, _line(error), tuple(checks), fatal=self._context_lost())
 
     def _evaluate_on(self, prepared: Prepared, request: EvaluateRequest, checks: list[Check]) -> Evaluated:
         """`checks` are there for whoever catches what this raises."""

@@ -23,6 +23,7 @@ __all__ = [
     "Ranked",
     "best",
     "best_of_all",
+    "check_device",
     "distance",
     "latest_device",
     "near_problems",
@@ -120,6 +121,16 @@ def best_of_all(
     return answers
 
 
+def check_device(store: Store, name: str | None) -> None:
+    """
+    Raises:
+        StoreError: a device is named of which the store holds nothing.
+    """
+    held = sorted({device.name for device in store.devices()})
+    if name is not None and name not in held:
+        raise StoreError(f"{store.name} has nothing of a device {name!r}: name one of {', '.join(held) or 'none, yet'}")
+
+
 def only_device(store: Store) -> str:
     """The name of the one device that a store has results of.
 
@@ -168,4 +179,4 @@ def latest_device(store: Store, problem: Problem) -> str | None:
 
 
 def _as_near(result: Ranked) -> Ranked:
-    return result if result.origin is Origin.LIBRARY else dataclasses.replace(result, origin=Origin.NEAR)
+    return dataclasses.replace(result, origin=Origin.NEAR)
