@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,8 +25,15 @@ from .options import db_option, json_option
 if TYPE_CHECKING:
     from ..kernels.family import Family
 
-# What a family is asked to compile and to have configs for: a decode step and a prompt of a layer.
-PROBES: Final = (Problem(16, 4096, 4096), Problem(4096, 4096, 4096))
+# What a family is asked to have configs for: a decode step of a layer, a small batch, a gradient with a long k, and a
+# prompt, with an activation and without. Each family is for one of them at least.
+PROBES: Final = (
+    Problem(16, 4096, 4096),
+    Problem(512, 4096, 4096),
+    Problem(512, 4096, 1 << 15),
+    Problem(4096, 4096, 4096, epilogue="bias+gelu"),
+    Problem(4096, 4096, 4096),
+)
 
 
 class State(StrEnum):
@@ -229,7 +237,8 @@ def _family(family: Family, device: Device, *, here: bool) -> Finding:
     configs = max(map(len, spaces))
     what = f"family {family.name}"
     if not configs:
-        return Finding(what, State.ABSENT, f"not on {device.arch}: {why_empty(spaces[-1])}")
+        (why, _), *_ = Counter(map(why_empty, spaces)).most_common()
+        return Finding(what, State.ABSENT, f"not on {device.arch}: {why}")
     counted = "a library" if family.is_library else f"{configs} configs"
     if not here:
         does = "needs a GPU" if family.is_library else "compiles here, runs on a GPU"

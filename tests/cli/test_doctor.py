@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tilewright.cli import doctor
+from tilewright.kernels.device import nominal
 from tilewright.kernels.families import FAMILIES
 
 from .conftest import Run
@@ -23,6 +25,15 @@ def test_this_machine_is_sound(run: Run) -> None:
     assert {name for name, finding in found.items() if finding["state"] == "broken"} == set()
     assert found["compiler"]["state"] == found["kernel cache"]["state"] == "ok"
     assert all(f"family {name}" in found for name in FAMILIES)
+    # Without a GPU they are told as of a Hopper, where each has configs for something.
+    assert not [what for what, one in found.items() if what.startswith("family") and one["found"].startswith("not on")]
+
+
+def test_a_family_that_a_device_cannot_run_is_told_with_the_cause() -> None:
+    for name in FAMILIES.keys() - {"tiled", "split_k", "descriptor", "cublas", "cpu_blas"}:
+        found = doctor._family(FAMILIES[name], nominal("sm80"), here=True)
+        assert (found.state, found.found.partition(":")[0]) == (doctor.State.ABSENT, "not on sm80")
+        assert "Hopper" in found.found
 
 
 def test_what_would_spoil_a_measurement_is_always_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
