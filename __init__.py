@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from .kernels.dispatch.optimize import optimize
     from .kernels.dispatch.record import record
     from .kernels.problem import Problem
-    from .tuner.api import best, tune
+    from .tuner.api import TuneOptions, best, tune
 
 # The public name and the module that serves it. Nothing is imported before it is asked for.
 _PUBLIC = {
     "Linear": "kernels.dispatch.modules",
     "Problem": "kernels.problem",
+    "TuneOptions": "tuner.api",
     "best": "tuner.api",
     "explain": "kernels.dispatch.explain",
     "linear": "kernels.dispatch.call",
@@ -36,6 +37,7 @@ _PUBLIC = {
 __all__ = [
     "Linear",
     "Problem",
+    "TuneOptions",
     "__version__",
     "best",
     "explain",

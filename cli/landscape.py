@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..kernels.problem import Problem
-from .options import NumbersMayBeNegative, db_option, problem_options
+from .options import NumbersMayBeNegative, check_folder, db_option, problem_options
 
 
 @click.command(cls=NumbersMayBeNegative)
@@ -16,7 +16,7 @@ from .options import NumbersMayBeNegative, db_option, problem_options
 @click.option("--device", default="gpu", show_default=True, help="gpu or gpu:1, or replay:FILE.")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the inputs.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the inputs.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -43,6 +43,8 @@ def landscape(*, problems: tuple[Problem, ...], device: str, out: Path, db: str,
 
     if not problems:
         raise click.UsageError("name a problem, as in `tilewright landscape 16x6144x4096`")
+    out.mkdir(parents=True, exist_ok=True)
+    check_folder(out, "a landscape")
     options = TuneOptions(effort="exhaustive", **how)
     meter = open_meter(device, MeterOptions(options.families, options.jobs, options.seed))
     try:

@@ -46,14 +46,20 @@ def whole_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tup
 
 def output_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """A path that can be written, found out before anything is computed for it."""
-    if value is None:
-        return None
-    folder = value.absolute().parent
-    if not folder.is_dir():
-        raise click.BadParameter(f"{value} cannot be written: there is no folder {folder}: make it, or name another")
-    if not os.access(folder, os.W_OK):  # a file is replaced as a whole, by one beside it
-        raise click.BadParameter(f"{value} cannot be written: you may not write in {folder}: name another folder")
+    if value is not None:
+        check_folder(value.absolute().parent, str(value))
     return value
+
+
+def check_folder(folder: Path, what: str) -> None:
+    """
+    Raises:
+        click.BadParameter: a file there cannot be made, or be replaced by another as a whole.
+    """
+    if not folder.is_dir():
+        raise click.BadParameter(f"{what} cannot be written: there is no folder {folder}: make it, or name another")
+    if not os.access(folder, os.W_OK):
+        raise click.BadParameter(f"{what} cannot be written: you may not write in {folder}: name another folder")
 
 
 def problem_options(command: Command) -> Command:

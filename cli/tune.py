@@ -43,7 +43,9 @@ class Duration(click.ParamType[float]):
 @click.option("--budget", type=Duration(), metavar="TIME", help="For all problems together: 60s (or 60), 5m, 1h.")
 @click.option("--trials", type=click.IntRange(1), help="For each problem, in place of what the effort says.")
 @click.option("--sampler", default="", metavar="NAME", help="How configs are chosen.  [default: by effort]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler and of the inputs.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sampler and of the inputs."
+)
 @click.option("--device", metavar="NAME", help="gpu, gpu:1, cpu or replay:FILE.  [default: gpu]")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")

@@ -27,7 +27,7 @@ LAYERS: Final = (
     ("kernels.fused",),
     ("kernels.families", "kernels.operands", "kernels.reading"),
     ("kernels.dispatch",),
-    ("tuner.trial", "tuner.files"),
+    ("tuner.trial", "tuner.files", "tuner.parent"),
     ("tuner.landscape", "tuner.ratio", "tuner.roofline"),
     ("tuner.referee",),
     ("tuner.search", "tuner.evaluate", "tuner.store"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,7 @@ from .store.query import best as best_of
 from .unanswered import in_short, why_none
 
 DEFAULT_SAMPLER = "gp"
+LARGEST_SEED = 2**32 - 1  # of what NumPy's generators take
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,13 @@ class TuneOptions:
         sampler = self.sampler or ("exhaustive" if self.effort == "exhaustive" else DEFAULT_SAMPLER)
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler {sampler!r} is not known: use one of {', '.join(SAMPLERS)}")
-        if self.trials is not None and self.trials < 1:
-            raise ValueError(f"trials is {self.trials}: at least one config must be tried")
-        if self.seconds is not None and self.seconds <= 0:
-            raise ValueError(f"seconds is {self.seconds:g}: a budget is longer than nothing")
+        if self.trials is not None:
+            _check_whole("trials", self.trials, 1, None)
+        _check_whole("seed", self.seed, 0, LARGEST_SEED)
+        _check_whole("jobs", self.jobs, 0, None)
+        if self.seconds is not None and not 0 < self.seconds < math.inf:
+            raise ValueError(f"seconds is {self.seconds:g}: a budget is longer than nothing, and ends")
+        _check_names(self.families)
         effort = EFFORTS[self.effort]
         if self.trials is not None:
             effort = replace(effort, trials=self.trials)
@@ -74,6 +79,34 @@ class TuneOptions:
     def meter(self) -> MeterOptions:
         """The same for a meter."""
         return MeterOptions(self.families, self.jobs, self.seed, self.regime)
+
+
+def _check_whole(name: str, value: object, least: int, most: int | None) -> None:
+    """
+    Raises:
+        ValueError: it is no whole number, or out of its bounds.
+    """
+    if not isinstance(value, int) or value < least or (most is not None and value > most):
+        bounds = f"from {least}" + (f" to {most}" if most is not None else " on")
+        raise ValueError(f"{name} is {value!r}: give a whole number {bounds}")
+
+
+def _check_names(families: object) -> None:
+    """
+    Raises:
+        ValueError: it is one text, whose letters are no names.
+    """
+    if isinstance(families, str):
+        raise ValueError(f"families is the text {families!r}: give a tuple of names")
+
+
+def _check_problems(problems: Sequence[object]) -> None:
+    """
+    Raises:
+        ValueError: there is something else among them, as a text.
+    """
+    if isinstance(problems, (Problem, str)) or not all(isinstance(one, Problem) for one in problems):
+        raise ValueError(f"problems is {problems!r}: give a list of tilewright.Problem, as [Problem(512, 4096, 4096)]")
 
 
 def tune(
@@ -102,6 +135,7 @@ def tune(
         StoreError: the store cannot be opened or written, or nothing was measured; the message says why.
         ValueError: an option out of its bounds.
     """
+    _check_problems(problems)
     chosen = options or TuneOptions()
     study = chosen.study()
     meter = open_meter(device, chosen.meter())
@@ -155,7 +189,10 @@ def best(
 
     Raises:
         StoreError: the store cannot be read, or nothing in it answers.
+        ValueError: `problem` is none, or a number out of its bounds.
     """
+    _check_problems([problem])
+    _check_whole("runners_up", runners_up, 0, None)
     with open_store(db, readonly=True) as store:
         return best_of(store, problem, device=device, runners_up=runners_up, deterministic=deterministic)
 

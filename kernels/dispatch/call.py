@@ -53,17 +53,22 @@ def matmul(
     Args:
         a, b: as for `torch.matmul`. A kernel serves `[..., m, k] @ [k, n]`, all else is torch's.
         bias: added to the product, broadcast.
-        activation: one of `ACTIVATIONS`.
-        out: where the result goes, as for `torch.matmul`.
+        activation: relu, gelu, gelu_tanh, silu, sigmoid or tanh.
+        out: where the result goes, as for `torch.matmul`; it may share memory with `bias`.
 
     Raises:
         ValueError: an activation that is none.
         NotTunedError: the problem is not tuned, and the miss policy is `error`.
     """
-    d = _into(a, b, out) if out is not None else _at_once(a, b) if not _dynamo() else None
+    plain = bias is None and activation is None
+    if activation is not None:
+        _check(activation)
+    if out is not None and plain:
+        return _into(a, b, out)
+    d = _at_once(a, b) if not _dynamo() else None
     if d is None:
         d = _multiplied(a, b)
-    return d if bias is None and activation is None else _finished(d, bias, activation, out)
+    return d if plain else _finished(d, bias, activation, out)
 
 
 def _at_once(a: Tensor, b: Tensor) -> Tensor | None:
@@ -72,6 +77,8 @@ def _at_once(a: Tensor, b: Tensor) -> Tensor | None:
         known = ways.get((a.shape, b.shape), ())
     except (RuntimeError, TypeError):  # a nested tensor, or an extent that is a symbol
         return None
+    except AttributeError:  # no tensor: torch asks it what it does, or says what is wrong
+        return torch.matmul(a, b)
     for fits, free, serve, trains in known:
         if fits(a, b):
             if free or not _grad_enabled():
@@ -91,12 +98,14 @@ def _multiplied(a: Tensor, b: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str | None = None) -> Tensor:
     """`activation(x @ weight.T + bias)`, as `torch.nn.functional.linear` has it, by a tuned kernel where one is known
-    to be faster.
+    to be faster; activations as for `matmul`.
 
     Raises:
         ValueError: an activation that is none.
         NotTunedError: the problem is not tuned, and the miss policy is `error`.
     """
+    if activation is not None:
+        _check(activation)
     d = linear_at_once(x, weight, bias) if not _dynamo() else None
     if d is None:
         d = _linear(x, weight, bias)
@@ -107,9 +116,12 @@ def linear_at_once(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | N
     """By the way of an earlier call of the same form; None where there is none. Not for TorchDynamo to trace."""
     try:
         shape = x.shape
+        weight.shape  # noqa: B018 - what has none is no tensor
         is_by_library = (shape, id(weight)) in by_library
     except (RuntimeError, TypeError):
         return None
+    except AttributeError:
+        return functional.linear(x, weight, bias)
     if is_by_library:
         return functional.linear(x, weight, bias)
     for fits, free, serve, trains in (linear_ways if bias is None else biased_ways).get((shape, weight.shape), ()):
@@ -204,10 +216,23 @@ def _into(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
     return torch.matmul(a, b, out=out)
 
 
-def _finished(d: Tensor, bias: Tensor | None, activation: str | None, out: Tensor | None) -> Tensor:
-    """What comes after the product, by torch. Here a kernel that does it on the way out will be asked first."""
-    if activation is not None and activation not in ACTIVATIONS:
+def _check(activation: str) -> None:
+    """
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is not known: use one of {', '.join(ACTIVATIONS)}")
+
+
+def _finished(d: Tensor, bias: Tensor | None, activation: str | None, out: Tensor | None) -> Tensor:
+    """What comes after the product, by torch. Here a kernel that does it on the way out will be asked first.
+
+    `out` is written last: the bias may lie in its memory. Torch's own `out=` does it, with its checks of dtype and
+    gradients; a multiplication by 1 changes no bit.
+    """
+    if out is not None and bias is not None and activation is None:
+        return torch.add(d, bias, out=out)
     d = d if bias is None else d + bias
     d = d if activation is None else ACTIVATIONS[activation](d)
-    return d if out is None else out.copy_(d)
+    return d if out is None else torch.mul(d, 1, out=out)

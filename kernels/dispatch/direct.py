@@ -70,14 +70,19 @@ def use_table(table: str | Path | Table | None = None, *, miss: str = "nearest",
         trust: use results of another toolchain too, whose speed nobody has measured here.
 
     Raises:
-        ValueError: a miss policy that is none, or a file that is not there.
+        ValueError: a miss policy that is none, or a file that is not there or no table.
     """
     from .lookup import Miss
+    from .table import Table, read_table
 
     if miss not in list(Miss):
         raise ValueError(f"miss policy {miss!r} is none: use one of {', '.join(Miss)}")
-    if isinstance(table, (str, Path)) and not Path(table).is_file():
-        raise ValueError(f"table {table} is not there: name a file of `tilewright export --format table`")
+    if isinstance(table, (str, Path)):
+        if not Path(table).is_file():
+            raise ValueError(f"table {table} is not there: name a file of `tilewright export --format table`")
+        read_table(Path(table).read_bytes(), str(table))  # what is no table is told now, not at the first call
+    elif table is not None and not isinstance(table, Table):
+        raise ValueError(f"table is a {type(table).__name__}: give a path, a Table or None")
     _settings.named = Path(table) if isinstance(table, str) else table
     _settings.miss, _settings.trust = miss, trust
     for known in (_engines, *_REMEMBERED):
@@ -157,6 +162,9 @@ def _planned(plans: dict[object, Plan], key: object, a: Tensor, b: Tensor) -> Pl
     from .lookup import Choice, Origin
     from .wanted import wanted_of
 
+    if len(plans) >= MOST_PLANS:
+        for known in _REMEMBERED:
+            known.clear()
     if not a.is_cuda:
         return plans.setdefault(key, Plan(Choice(Origin.LIBRARY, "on a CPU torch serves"), None))
     if torch.cuda.is_current_stream_capturing():
@@ -165,9 +173,6 @@ def _planned(plans: dict[object, Plan], key: object, a: Tensor, b: Tensor) -> Pl
     wanted = wanted_of(a, b.t() if plans is not _plans and b.dim() == 2 else b)
     engine = engine_of(a.get_device())
     plan = engine.plan_with_bias(wanted) if plans is _biased_plans else engine.plan(wanted)
-    if len(plans) >= MOST_PLANS:
-        for known in _REMEMBERED:
-            known.clear()
     return plans.setdefault(key, plan)
 
 

@@ -21,6 +21,7 @@ class Linear(nn.Linear):
     """`torch.nn.Linear` with the same parameters and keys, by a tuned kernel where one is known to be faster."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """As of `torch.nn.Linear`: `input` is [..., k], what it gives [..., n]."""
         if not _dynamo():
             own = self._parameters  # straight: `self.weight` is had in Python, for 0.3 us each time
             weight, bias = own.get("weight"), own.get("bias", MISSING)
@@ -72,7 +73,7 @@ class Report:
             by_reason: dict[str, list[str]] = {}
             for name, reason in told.items():
                 by_reason.setdefault(reason, []).append(name)
-            lines += [f"{_some(names)}: {reason}" for reason, names in by_reason.items()]
+            lines += [f"{_some(names) or 'the model itself'}: {reason}" for reason, names in by_reason.items()]
         return "\n".join(lines)
 
 
@@ -102,7 +103,13 @@ def switch(module: nn.Linear, on: bool) -> None:
 
 
 def restore(model: nn.Module) -> nn.Module:
-    """Undoes `optimize`: every `tilewright.Linear` is a `torch.nn.Linear` again. Returns the model."""
+    """Undoes `optimize`: every `tilewright.Linear` is a `torch.nn.Linear` again. Returns the model.
+
+    Raises:
+        ValueError: `model` is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model is a {type(model).__name__}: give a torch.nn.Module")
     for layer in layers(model):
         if type(layer.module) is Linear:
             switch(layer.module, False)

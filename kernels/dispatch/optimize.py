@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from . import modules
 from .direct import plan_of
 from .modules import Layer, Linear, Report, replace
 from .proof import Duel, duel, switch_all
@@ -29,24 +30,33 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
         model: any module, Hugging Face's among them. `restore(model)` undoes it.
         example_inputs: what the model is called with: a tensor, a tuple of arguments, or a dict of them by name.
         rounds: how often it is run each way, and up to four times as often where that leaves it open.
-        captured: whether it is run from CUDA graphs, as servers run it, where the host's time does not count.
+        captured: whether it is run from CUDA graphs, as servers run it, where the host's time does not count. Without a
+            GPU there are none, and it says nothing.
 
     Raises:
-        ValueError: `model` is no module.
+        ValueError: `model` is no module, or an argument is out of its bounds. Then, and when the model raises, all of
+            it is as it was.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(
-            f"model is a {type(model).__name__}: give a torch.nn.Module, whose linear layers are looked at"
-        )
+        raise ValueError(f"model is a {type(model).__name__}: give a torch.nn.Module, whose linear layers it is about")
+    if not isinstance(rounds, int) or rounds < 1:
+        raise ValueError(f"rounds is {rounds!r}: the model is run a whole number of times, 1 or more, each way")
     if example_inputs is None:
         return replace(model)[1]
-    training = model.training
-    run = _runner(model.eval(), example_inputs)
+    run = _runner(model, example_inputs)
+    modes = [(module, module.training) for module in model.modules()]
+    kinds = [(layer.module, type(layer.module)) for layer in modules.layers(model)]
+    model.eval()
     try:
         with torch.no_grad():
-            return _proved(model, run, example_inputs, rounds, captured)
+            return _proved(model, run, example_inputs, rounds, captured and torch.cuda.is_available())
+    except BaseException:
+        for linear, kind in kinds:
+            linear.__class__ = kind
+        raise
     finally:
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 def _proved(model: nn.Module, run: Callable[[], Any], inputs: Any, rounds: int, captured: bool) -> Report:
@@ -105,6 +115,9 @@ def _leave(report: Report, layers: Sequence[Layer], why: str) -> None:
 def _runner(model: nn.Module, inputs: Any) -> Callable[[], Any]:
     if isinstance(inputs, Mapping):
         return lambda: model(**inputs)
+    if not isinstance(inputs, (Tensor, tuple, list)):
+        told = f"example_inputs is a {type(inputs).__name__}"
+        raise ValueError(f"{told}: give a tensor, a tuple of arguments, or a dict of them by name")
     arguments = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
     return lambda: model(*arguments)
 
@@ -122,8 +135,8 @@ def _paths(layers: Sequence[Layer], run: Callable[[], Any]) -> dict[str, str]:
     found: dict[str, str] = {}
 
     def hook(layer: Layer) -> Callable[..., None]:
-        def look(module: nn.Linear, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0]
+        def look(module: nn.Linear, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> None:
+            x = inputs[0] if inputs else named["input"]
             if x.is_cuda and x.dtype == module.weight.dtype:
                 choice = plan_of(x, module.weight, transposed=True, bias=module.bias is not None).choice
                 found[layer.name] = (
@@ -134,7 +147,7 @@ def _paths(layers: Sequence[Layer], run: Callable[[], Any]) -> dict[str, str]:
 
         return look
 
-    handles = [layer.module.register_forward_pre_hook(hook(layer)) for layer in layers]
+    handles = [layer.module.register_forward_pre_hook(hook(layer), with_kwargs=True) for layer in layers]
     try:
         run()
     finally:
@@ -181,8 +194,9 @@ def _in_fp32(model: nn.Module, inputs: Any) -> list[Tensor] | str:
         return _tensors(_runner(copy.deepcopy(model).float(), tree_map(wide, inputs))())
     except torch.OutOfMemoryError:
         return "no memory for a copy in fp32"
-    except RuntimeError as error:  # as a cache of keys in bf16, which takes no others
-        return f"a copy in fp32 does not take these inputs: {str(error).splitlines()[0]}"
+    except Exception as error:  # as a cache of keys in bf16, which takes no others, or what cannot be copied
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"there is no copy in fp32 that takes these inputs: {told}"
 
 
 def _deviations(exact: list[Tensor] | str, before: list[Tensor], after: list[Tensor]) -> str:

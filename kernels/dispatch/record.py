@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,8 +55,15 @@ class Recording:
 def record(path: Path | str | None = None) -> Iterator[Recording]:
     """Records the products computed within, by torch or by Tilewright, eagerly; writes them to `path` at the end.
 
-    What `torch.compile` has compiled does not pass here: record the model before it is compiled.
+    Seen are `mm`, `matmul`, `linear` and `addmm` of this thread, whatever calls them. What `torch.compile` has compiled
+    does not pass here, nor what torch computes as one: batched products, attention, the fast path that
+    `nn.TransformerEncoder` has in eval mode. Record a model before it is compiled, and in training mode.
+
+    Raises:
+        ValueError: `path` cannot be written; found out before anything runs.
     """
+    if path is not None and not os.access(Path(path).absolute().parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: its folder is not there, or you may not write in it")
     recording = Recording()
     watch = _Watch(recording)
     try:
@@ -76,7 +84,7 @@ class _Watch(TorchDispatchMode):
         self._pending: list[tuple[Count, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        operands = _operands(func, args)
+        operands = _operands(func, args, kwargs or {})
         if operands is None:
             return func(*args, **(kwargs or {}))
         count = self._count(*operands)
@@ -122,12 +130,14 @@ class _Watch(TorchDispatchMode):
         self._pending.clear()
 
 
-def _operands(func: Any, args: tuple[Any, ...]) -> tuple[Tensor, Tensor, Tensor | None] | None:
+def _operands(
+    func: Any, args: tuple[Any, ...], named: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
     """A and B of a product, and its bias if it has one; None for any other operation."""
     name = func._schema.name
     if name in ("aten::mm", "aten::matmul", "tilewright::matmul"):
         return args[0], args[1], None
-    if name == "aten::addmm":
+    if name == "aten::addmm" and (named.get("beta", 1), named.get("alpha", 1)) == (1, 1):
         return args[1], args[2], args[0]
     if name in ("aten::linear", "tilewright::linear"):
         return args[0], args[1].t(), args[2] if len(args) > 2 else None

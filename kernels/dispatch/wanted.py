@@ -29,6 +29,8 @@ class Wanted:
 
 def wanted_of(a: torch.Tensor, b: torch.Tensor) -> Wanted:
     """What `a @ b` asks for: `a` of one dimension or more, `b` a matrix."""
+    if a.layout is not torch.strided or b.layout is not torch.strided or a.is_nested or b.is_nested:
+        return Wanted(a, b, (), None, "it is of sparse or nested operands, which are torch's")
     shape = (*a.shape[:-1], *b.shape[-1:])
 
     def refused(why: str) -> Wanted:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -41,6 +43,68 @@ def test_a_torch_without_the_guards_of_its_compiler_is_served_the_longer_way(mon
     for _ in range(2):
         assert torch.equal(tilewright.matmul(a, b), a @ b)
     assert not direct.ways
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_a_bias_may_lie_in_the_memory_that_the_result_goes_to(activation: str | None) -> None:
+    a, b, total = torch.randn(3, 4), torch.randn(4, 5), torch.randn(3, 5)
+    expected = torch.addmm(total, a, b)
+    expected = expected if activation is None else functional.relu(expected)
+    assert tilewright.matmul(a, b, total, activation, out=total) is total
+    torch.testing.assert_close(total, expected)
+
+
+def test_what_cannot_be_stored_is_told_by_torch_and_before_anything_is_written() -> None:
+    a, b, out = torch.randn(3, 4), torch.randn(4, 5), torch.ones(3, 5)
+    with pytest.raises(RuntimeError, match="don't support automatic differentiation"):
+        tilewright.matmul(a, b, torch.ones(5, requires_grad=True), out=out)
+    with pytest.raises(ValueError, match="activation 'swish' is not known"):
+        tilewright.matmul(a, b, activation="swish", out=out)
+    with pytest.raises(ValueError, match="activation \\['relu'\\] is not known"):
+        tilewright.matmul(a, b, activation=["relu"])  # type: ignore[arg-type]
+    assert torch.equal(out, torch.ones(3, 5))
+
+
+class Own:
+    """No tensor, and says for itself what is done with it."""
+
+    @classmethod
+    def __torch_function__(cls, func: object, types: object, args: object = (), kwargs: object = None) -> str:
+        return f"{getattr(func, '__name__', '')} by itself"
+
+
+def test_what_is_no_tensor_is_torchs() -> None:
+    a: Any = torch.randn(4, 4)
+    own: Any = Own()
+    for one, other in ((own, a), (a, own)):
+        assert tilewright.matmul(one, other) == torch.matmul(one, other)
+        assert tilewright.linear(one, other) == functional.linear(one, other)
+    for nothing in (None, 3, [1.0]):
+        with pytest.raises(TypeError) as theirs:
+            torch.matmul(a, nothing)  # type: ignore[arg-type]
+        with pytest.raises(TypeError) as ours:
+            tilewright.matmul(a, nothing)  # type: ignore[arg-type]
+        assert str(ours.value) == str(theirs.value)
+
+
+def test_forms_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tilewright.use_table(None)
+    monkeypatch.setattr(direct, "MOST_PLANS", 8)
+    for m in range(1, 40):
+        tilewright.matmul(torch.ones(m, 4), torch.ones(4, 4).bfloat16().float())
+        tilewright.matmul(torch.ones(m, 4).bfloat16(), torch.ones(4, 4).bfloat16())
+    assert len(direct.ways) <= 9
+    tilewright.use_table(None)
+
+
+def test_a_file_that_is_no_table_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "table.json"
+    for text in ("{", "", "[1]"):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=r"table\.json"):
+            tilewright.use_table(file)
+    with pytest.raises(ValueError, match="table is a int: give a path, a Table or None"):
+        tilewright.use_table(3)  # type: ignore[arg-type]
 
 
 def test_matmul_is_that_of_torch() -> None:

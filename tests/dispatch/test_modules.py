@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -90,6 +92,70 @@ def test_what_kernels_do_not_take_is_left() -> None:
 def test_what_is_no_model_is_told() -> None:
     with pytest.raises(ValueError, match=r"model is a int: give a torch\.nn\.Module"):
         tilewright.optimize(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rounds", [0, -1, 2.5])
+def test_rounds_are_whole(rounds: Any) -> None:
+    with pytest.raises(ValueError, match=f"rounds is {rounds}"):
+        tilewright.optimize(nn.Linear(4, 4), torch.ones(2, 4), rounds=rounds)
+
+
+def test_each_module_keeps_its_own_mode() -> None:
+    for frozen in (True, False):
+        model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout()).train(frozen)
+        model[1].train(not frozen)
+        tilewright.optimize(model, torch.randn(6, 4), rounds=1)
+        assert [one.training for one in model.modules()] == [frozen, frozen, not frozen, frozen]
+
+
+class Failing(nn.Module):
+    """Raises at one of its calls."""
+
+    def __init__(self, at: int, error: type[BaseException]) -> None:
+        super().__init__()
+        self.first, self.second, self.left, self.error = nn.Linear(4, 4), nn.Linear(4, 4), at, error
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.left -= 1
+        if self.left == 0:
+            raise self.error("now")
+        found: Tensor = self.second(self.first(x))
+        return found
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("at", range(2, 12))
+def test_a_model_that_raises_is_as_it_was(at: int, error: type[BaseException]) -> None:
+    """The first call is the copy's in fp32, which has a count of its own."""
+    model = Failing(at, error)
+    before = [type(one) for one in model.modules()]
+    with pytest.raises(error, match="now"):
+        tilewright.optimize(model, torch.ones(2, 4), rounds=2)
+    assert [type(one) for one in model.modules()] == before
+    assert all(one.training for one in model.modules())
+    with pytest.raises(ValueError, match="example_inputs is a int: give a tensor, a tuple"):
+        tilewright.optimize(model, 3)
+    assert model.training
+
+
+class Guarded(nn.Module):
+    """Cannot be copied, and calls its layer by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.lock = nn.Linear(4, 4), threading.Lock()
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layer(input=x)
+        return found
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_any_model_is_optimized_on_any_machine(captured: bool) -> None:
+    captured = captured and not torch.cuda.is_available()
+    report = tilewright.optimize(Guarded(), torch.ones(2, 4), rounds=1, captured=captured)
+    assert "there is no copy in fp32 that takes these inputs: cannot pickle" in report.notes[1]
+    assert sorted([*report.replaced, *report.left]) == ["layer"]
 
 
 @pytest.mark.parametrize("form", ["tensor", "tuple", "dict"])

@@ -33,6 +33,23 @@ def test_forward_and_backward_are_recorded(tmp_path: Path) -> None:
     assert all(shape.us > 0 for shape in shapes)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+def test_a_program_runs_as_it_does_alone() -> None:
+    """Sparse operands are torch's, and so is a product that is scaled."""
+    a, b = torch.randn(3, 4), torch.randn(4, 5)
+    expected = a.to_sparse_csr() @ b
+    with tilewright.record() as recording:
+        assert torch.equal(a.to_sparse_csr() @ b, expected)
+        torch.addmm(torch.ones(5), a, b, beta=0.5, alpha=2)
+        torch.addmm(torch.ones(5), a, b)
+    assert {str(problem): count.calls for problem, count in recording.counts.items()} == {"3x5x4-fp32-nn-bias": 1}
+
+
+def test_a_path_is_looked_at_before_the_program_runs(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be written"), tilewright.record(tmp_path / "no" / "shapes.csv"):
+        pytest.fail("it ran")
+
+
 @pytest.mark.parametrize("row", ["1,1,1,x", "1,1,1,-2", "1,1,1,nan"])
 def test_a_weight_that_is_none_is_named(tmp_path: Path, row: str) -> None:
     file = tmp_path / "shapes.csv"

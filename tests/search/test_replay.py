@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from tilewright.tuner.search.curves import PICTURES, RAW, draw, read_raw, write_
 from tilewright.tuner.search.replay import ReplayOptions, rows, run, summaries, summarize, without_libraries
 from tilewright.tuner.trial import Outcome
 
+from ..evaluate.processes import alive, children, soon
 from .spaces import bowl_landscape
 
 SMALL = Landscape.of(
@@ -23,6 +26,35 @@ SMALL = Landscape.of(
     {Config.of("a", x=x): Reading(10.0 + x, 0.5) for x in range(5)}
     | {Config.of("a", x=5): Reading(None, 0.0, Outcome.WRONG)},
 )
+
+
+LONG_REPLAY = """
+import sys
+from pathlib import Path
+from tilewright.tuner.landscape import read_landscape
+from tilewright.tuner.search.replay import ReplayOptions, summaries
+if __name__ == "__main__":
+    landscape = read_landscape(Path(sys.argv[1]))
+    print("ready", flush=True)
+    list(summaries([landscape] * 50, ["gp"], 20, ReplayOptions(), jobs=2))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is Linux that ends a process with its parent")
+def test_no_process_outlives_a_replay_that_is_killed(tmp_path: Path) -> None:
+    program = tmp_path / "long.py"
+    program.write_text(LONG_REPLAY)
+    file = next(iter(sorted(Path(tilewright.__file__).parent.glob("results/*/landscapes/*.csv.gz"))))
+    with subprocess.Popen([sys.executable, "-P", program, file], stdout=subprocess.PIPE, text=True) as replay:
+        try:
+            assert replay.stdout is not None
+            assert replay.stdout.readline() == "ready\n"
+            assert soon(lambda: len(children(replay.pid)) == 2, 30.0)
+            started = children(replay.pid)
+        finally:
+            replay.kill()
+        replay.wait()
+        assert soon(lambda: not any(alive(child) for child in started), 10.0)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

@@ -120,8 +120,16 @@ def test_a_newer_schema_is_refused(stored: Path, readonly: bool) -> None:
 
 
 def test_a_schema_of_nobody_is_refused(stored: Path) -> None:
-    alter(stored, f"UPDATE {VERSION_TABLE} SET version_num = '0000x'")
-    refused(stored, f"cannot be brought to schema {SCHEMA}", readonly=False)
+    for number in ("0000x", "-1"):
+        alter(stored, f"UPDATE {VERSION_TABLE} SET version_num = '{number}'")
+        for readonly in (False, True):
+            refused(stored, f"has schema {number}, which is none", readonly=readonly)
+
+
+@pytest.mark.parametrize("where", ["", ":memory:", "sqlite://", "sqlite:///"])
+def test_what_names_no_file_is_refused(where: str) -> None:
+    with pytest.raises(StoreError, match="names no file: give a path, or memory://"):
+        open_store(where)
 
 
 @pytest.mark.parametrize("readonly", [False, True])

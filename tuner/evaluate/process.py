@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import signal
@@ -16,7 +15,8 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
+from ..parent import end_with_parent
+
 _SAID_AT_MOST = 2000
 
 
@@ -144,9 +144,3 @@ def serve(answer: Callable[[Any], Any]) -> None:
         started = time.monotonic()
         answered = answer(request)
         connection.send((answered, time.monotonic() - started))
-
-
-def end_with_parent() -> None:
-    """Linux kills this process when its parent dies: a kernel that hangs must not outlive a killed tuner."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...kernels.config import Config
 from ..landscape import Landscape, Reading
+from ..parent import end_with_parent
 from .search import Search
 
 STOPS: Final = (10, 25, 50, 100)  # evaluations at which a search is looked at
@@ -144,7 +145,8 @@ def summaries(
 ) -> Iterator[Summary]:
     """The summary of each sampler on each landscape, `seeds` searches each, in `jobs` processes (0: one a core)."""
     jobs = min(jobs or os.cpu_count() or 1, seeds)
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
+    spawn = get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=end_with_parent) if jobs > 1 else None
     try:
         for landscape in landscapes:
             for sampler in samplers:

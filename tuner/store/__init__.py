@@ -22,6 +22,10 @@ STORES: Final = MappingProxyType(
 )
 
 
+# What SQLite itself would take, and no name of a file.
+NO_PATHS: Final = ("", ":memory:", "sqlite://", "sqlite:///", "sqlite:///:memory:")
+
+
 def open_store(where: str | Path, *, readonly: bool = False) -> Store:
     """The store at `where`, created or migrated when it is to be written and needs to be.
 
@@ -32,6 +36,8 @@ def open_store(where: str | Path, *, readonly: bool = False) -> Store:
     Raises:
         StoreError: no such store, another program's file, a newer schema, or no permission; the file is untouched.
     """
+    if str(where) in NO_PATHS:
+        raise StoreError(f"store {str(where)!r} names no file: give a path, or memory:// for one that is not kept")
     address = f"sqlite:///{where}" if isinstance(where, Path) or "://" not in where else where
     scheme = address.partition("://")[0].partition("+")[0]
     if scheme not in STORES:

@@ -12,6 +12,7 @@ from .protocol import StoreError
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
 VERSION_TABLE: Final = "tilewright_schema"
+KNOWN: Final = tuple(f"{number:04}" for number in range(1, int(SCHEMA) + 1))
 
 
 def schema_of(connection: Connection, name: str) -> str | None:
@@ -32,6 +33,8 @@ def schema_of(connection: Connection, name: str) -> str | None:
     found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()
     if found is None:
         return None
+    if str(found) not in KNOWN and str(found) <= SCHEMA:
+        raise StoreError(f"{name} has schema {found}, which is none: restore a copy; nothing was changed")
     if str(found) > SCHEMA:
         raise StoreError(
             f"{name} has schema {found} and this version knows up to {SCHEMA}: upgrade tilewright; nothing was changed"

@@ -30,7 +30,8 @@ _CAUSES: Final = {
     sqlite3.SQLITE_CORRUPT: "is damaged: move it away, restore a copy or import a tuning pack",
     sqlite3.SQLITE_READONLY: "cannot be written: make the file and its folder writable, or give another path",
     sqlite3.SQLITE_PERM: "may not be opened: ask its owner for permission, or give another path",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: it must be a file that you may read, in a folder that is there",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: it must be a file that you may read, in a folder that is there, and to "
+    "write both must be writable",
     sqlite3.SQLITE_FULL: "cannot grow, the disk is full: free space and start again; what was kept before is safe",
     sqlite3.SQLITE_IOERR: "cannot be read or written: check the disk and its free space; what was kept before is safe",
     sqlite3.SQLITE_BUSY: "is locked by another process: find out which one holds it, or try again",
