@@ -46,7 +46,7 @@ def test_no_process_outlives_a_replay_that_is_killed(tmp_path: Path) -> None:
     program.write_text(LONG_REPLAY)
     file = next(iter(sorted(Path(tilewright.__file__).parent.glob("results/*/landscapes/*.csv.gz"))))
     command, told = (
-        [sys.executable, "-P", program, file],
+        [sys.executable, "-P", str(program), str(file)],
         subprocess.DEVNULL,
     )  # what tracks its semaphores warns of them
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as replay:
