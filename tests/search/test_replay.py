@@ -45,11 +45,9 @@ def test_no_process_outlives_a_replay_that_is_killed(tmp_path: Path) -> None:
     program = tmp_path / "long.py"
     program.write_text(LONG_REPLAY)
     file = next(iter(sorted(Path(tilewright.__file__).parent.glob("results/*/landscapes/*.csv.gz"))))
-    command, told = (
-        [sys.executable, "-P", str(program), str(file)],
-        subprocess.DEVNULL,
-    )  # what tracks its semaphores warns of them
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as replay:
+    command = [sys.executable, "-P", str(program), str(file)]
+    # What tracks its semaphores warns of them when it is killed.
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as replay:
         try:
             assert replay.stdout is not None
             assert replay.stdout.readline() == "ready\n"
