@@ -116,15 +116,15 @@ def linear_at_once(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | N
     """By the way of an earlier call of the same form; None where there is none. Not for TorchDynamo to trace."""
     try:
         shape = x.shape
-        weight.shape  # noqa: B018 - what has none is no tensor
         is_by_library = (shape, id(weight)) in by_library
+        known = () if is_by_library else (linear_ways if bias is None else biased_ways).get((shape, weight.shape), ())
     except (RuntimeError, TypeError):
         return None
     except AttributeError:
         return functional.linear(x, weight, bias)
     if is_by_library:
         return functional.linear(x, weight, bias)
-    for fits, free, serve, trains in (linear_ways if bias is None else biased_ways).get((shape, weight.shape), ()):
+    for fits, free, serve, trains in known:
         if fits(x, weight) if bias is None else fits(x, weight, bias):
             if not trains and serve is functional.linear and type(weight) is torch.nn.Parameter:
                 give_to_library(shape, weight)
