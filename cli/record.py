@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,11 @@ def record(output: Path, command: tuple[str, ...]) -> None:
         raise click.UsageError("name a program, as in `tilewright record -- python script.py`")
     with TemporaryDirectory() as folder:
         draft = Path(folder) / "shapes.csv"
-        ran = subprocess.run([interpreter, "-P", "-c", _START, str(draft), *words], check=False)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the program, whose record is wanted
+        try:
+            ran = _run([interpreter, "-P", "-c", _START, str(draft), *words])
+        finally:
+            signal.signal(signal.SIGINT, before)
         text = draft.read_text(encoding="utf-8") if draft.exists() else ""
     count = max(0, len(text.splitlines()) - 1)
     if count:
@@ -53,7 +58,14 @@ def record(output: Path, command: tuple[str, ...]) -> None:
         click.echo(f"{count} problems are in {output}: tilewright tune --shapes {output}", err=True)
     elif text:
         click.echo(f"It computed no product that is recorded: {output} is not written", err=True)
-    sys.exit(ran.returncode)
+    sys.exit(ran)
+
+
+def _run(command: list[str]) -> int:
+    """The exit code of a program that Ctrl-C interrupts, as it would alone."""
+    return subprocess.run(
+        command, check=False, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    ).returncode
 
 
 def _is_python(word: str) -> bool:

@@ -135,6 +135,12 @@ def outcome_of(data: bytes) -> str:
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text("old")
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    write_atomically(link, "through a link")
+    assert link.is_symlink()
+    assert path.read_text() == "through a link"
+    link.unlink()
     write_atomically(path, "new")
     assert path.read_text() == "new"
     with pytest.raises(UnicodeEncodeError):

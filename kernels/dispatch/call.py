@@ -231,8 +231,6 @@ def _finished(d: Tensor, bias: Tensor | None, activation: str | None, out: Tenso
     `out` is written last: the bias may lie in its memory. Torch's own `out=` does it, with its checks of dtype and
     gradients; a multiplication by 1 changes no bit.
     """
-    if out is not None and bias is not None and activation is None:
-        return torch.add(d, bias, out=out)
     d = d if bias is None else d + bias
     d = d if activation is None else ACTIVATIONS[activation](d)
     return d if out is None else torch.mul(d, 1, out=out)

@@ -55,8 +55,16 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
             linear.__class__ = kind
         raise
     finally:
-        for module, training in modes:
-            module.training = training
+        _back_to(modes)
+
+
+def _back_to(modes: Sequence[tuple[nn.Module, bool]]) -> None:
+    """Each module in its mode again, parents first: by its `train`, which may do more, as take weights apart again."""
+    for module, training in modes:
+        if module.training != training:
+            module.train(training)
+    for module, training in modes:
+        module.training = training
 
 
 def _proved(model: nn.Module, run: Callable[[], Any], inputs: Any, rounds: int, captured: bool) -> Report:

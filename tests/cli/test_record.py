@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from tilewright.tuner.export import write_table
 
 from ..dispatch.tables import CUBLAS, kernel, table
 from .conftest import Run
-from .test_main import start
+from .test_main import MAIN, start
 
 PROGRAM = """
 import sys
@@ -42,6 +45,23 @@ def test_what_is_no_program_is_told_in_one_line(tmp_path: Path, words: tuple[str
     assert (process.returncode, told.count("\n")) == (2, 1)
     assert "names no Python program: write script.py, -m module or -c code" in told
     assert shapes.read_text() == "m,n,k\n1,2,3\n", "what was recorded before is kept"
+
+
+ENDLESS = "import time, torch; torch.ones(16, 32) @ torch.ones(32, 64); print('ready', flush=True); time.sleep(60)"
+
+
+def test_what_was_recorded_until_ctrl_c_is_kept(tmp_path: Path) -> None:
+    shapes = tmp_path / "shapes.csv"
+    command = [sys.executable, "-P", "-c", MAIN, "record", "-o", str(shapes), "--", "python", "-c", ENDLESS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(30) != 0
+        finally:
+            process.kill()
+    assert [shape.problem for shape in read_weighted(shapes, Problem(1, 1, 1))] == [Problem(16, 64, 32, "fp32", "nn")]
 
 
 def test_a_program_without_a_product_leaves_the_file(run: Run, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def test_a_bias_may_lie_in_the_memory_that_the_result_goes_to(activation: str | 
     expected = expected if activation is None else functional.relu(expected)
     assert tilewright.matmul(a, b, total, activation, out=total) is total
     torch.testing.assert_close(total, expected)
+    row = total[0].clone()
+    torch.testing.assert_close(tilewright.matmul(a, b, total[0], out=total), a @ b + row)
 
 
 def test_what_cannot_be_stored_is_told_by_torch_and_before_anything_is_written() -> None:

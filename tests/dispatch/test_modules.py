@@ -7,7 +7,7 @@ import math
 import pickle
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
@@ -106,6 +106,24 @@ def test_each_module_keeps_its_own_mode() -> None:
         model[1].train(not frozen)
         tilewright.optimize(model, torch.randn(6, 4), rounds=1)
         assert [one.training for one in model.modules()] == [frozen, frozen, not frozen, frozen]
+
+
+class Merging(nn.Linear):
+    """Does something in `train`, as adapters do that are merged into the weight for inference."""
+
+    merged = False
+
+    def train(self, mode: bool = True) -> Self:
+        self.merged = not mode
+        return super().train(mode)
+
+
+def test_what_a_module_does_in_train_is_undone() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), Merging(4, 4), nn.BatchNorm1d(4)).train()
+    model[2].eval()
+    tilewright.optimize(model, torch.randn(6, 4), rounds=1)
+    assert not model[1].merged
+    assert [one.training for one in model.modules()] == [True, True, True, False]
 
 
 class Failing(nn.Module):
