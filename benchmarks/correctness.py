@@ -117,6 +117,7 @@ def run_family(name: str, asked: argparse.Namespace, device: Device) -> Found:
 
 
 def checked(checker: Checker, draw: Draw, memory: Memory, asked: argparse.Namespace, index: int) -> torch.Tensor | str:
+    """What the checker says, of every eighth problem with other work beside it; with `--once`, of a launch alone."""
     if not asked.once:
         return checker.check(draw, memory, beside=index % 8 == 0)
     verdict = checker.check(draw, memory, beside=False, repeats=0)

@@ -38,6 +38,9 @@ PATIENCE_S: Final = 90.0  # for one config: Inductor, in an empty cache, compile
 # Of what an element may deviate by, the most that a rival's rounding in between costs: where k is short a sum of a few
 # products is rounded, and a bias that cancels it leaves that. One that computes something else is off by hundreds.
 ROUNDED: Final = 32.0
+# Rivals that end in a kernel of Inductor's, by what cuBLAS computes before it: of bias and gelu the product alone or
+# the bias too, of the gated pair one product that is twice as wide or two.
+COMPILED_AFTER: Final = {"compiled": ("COMPILED", "COMPILED_APART"), "other compiled": ("OTHER",)}
 
 
 @dataclass(slots=True)
@@ -50,22 +53,22 @@ class Found(ends.Found):
 
 
 def means(races: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Geometric means by form, of `ratio`, of `apart`, and of our best over cuBLAS's product with Inductor's kernel
-    after it, which leaves the bias to that kernel."""
+    """Geometric means by form: of `ratio`, of `apart`, and of our best over each kind of `COMPILED_AFTER`."""
     found = {}
     for form in dict.fromkeys(race["form"] for race in races):
         same = [race for race in races if race["form"] == form]
         for which in ("ratio", "apart"):
             found[f"{form} {which}"] = statistics.geometric_mean(race[which] for race in same)
-        if over := [ratio for race in same for ratio in over_compiled(race["lanes"])]:
-            found[f"{form} compiled"] = statistics.geometric_mean(over)
+        for kind, names in COMPILED_AFTER.items():
+            if over := [ratio for race in same for ratio in over_best(race["lanes"], names)]:
+                found[f"{form} {kind}"] = statistics.geometric_mean(over)
     return found
 
 
-def over_compiled(lanes: Sequence[dict[str, Any]]) -> list[float]:
-    """Our best over the best such rival of one race; nothing where none was right."""
+def over_best(lanes: Sequence[dict[str, Any]], names: tuple[str, ...]) -> list[float]:
+    """Our best over the best of the rivals of these names in one race; nothing where none was right."""
     own = max(float(lane["ratio"]) for lane in lanes if not lane["library"])
-    theirs = [float(lane["ratio"]) for lane in lanes if "COMPILED" in lane["config"]]
+    theirs = [float(lane["ratio"]) for lane in lanes if str(lane["config"]).rpartition(":")[2] in names]
     return [own / max(theirs)] if theirs else []
 
 

@@ -16,7 +16,7 @@ from .options import NumbersMayBeNegative, check_folder, db_option, problem_opti
 @click.option("--device", default="gpu", show_default=True, help="gpu or gpu:1, or replay:FILE.")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")
-@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the inputs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the inputs.")
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -36,20 +36,21 @@ def landscape(*, problems: tuple[Problem, ...], device: str, out: Path, db: str,
       tilewright landscape 16x6144x4096 --out results/nvidia-h200/landscapes --db results/landscapes.db
     """
     from ..tuner.api import TuneOptions
-    from ..tuner.evaluate import MeterOptions, open_meter
+    from ..tuner.evaluate import open_meter
     from ..tuner.recording import record_landscapes
     from ..tuner.store import open_store
     from .progress import watching
 
     if not problems:
         raise click.UsageError("name a problem, as in `tilewright landscape 16x6144x4096`")
+    options = TuneOptions(effort="exhaustive", **how)
+    study = options.study()
     out.mkdir(parents=True, exist_ok=True)
     check_folder(out, "a landscape")
-    options = TuneOptions(effort="exhaustive", **how)
-    meter = open_meter(device, MeterOptions(options.families, options.jobs, options.seed))
+    meter = open_meter(device, options.meter())
     try:
         with open_store(db) as store, watching(meter.device.name) as watch:
-            for path in record_landscapes(problems, meter, store, out=out, options=options.study(), watch=watch):
+            for path in record_landscapes(problems, meter, store, out=out, options=study, watch=watch):
                 click.echo(path)
     finally:
         meter.close()

@@ -46,7 +46,7 @@ def whole_numbers(ctx: click.Context, param: click.Parameter, value: str) -> tup
 
 def output_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
     """A path that can be written, found out before anything is computed for it."""
-    if value is not None:
+    if value is not None and (value.is_file() or value.is_dir() or not value.exists()):  # else a device, or a pipe
         check_folder(value.absolute().parent, str(value))
     return value
 

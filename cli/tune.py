@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from ..kernels.problem import Problem
 from .options import NumbersMayBeNegative, db_option, json_option, regime_option, weighted_problem_options
+
+if TYPE_CHECKING:
+    from ..tuner.api import Answer
 
 # Of Llama 3.1 8B: decode, a small batch, and a prompt, through the layers that take the time.
 HANDFUL: Final = ("1x4096x4096", "16x6144x4096", "512x4096x4096", "4096x4096x4096", "4096x28672x4096")
@@ -43,9 +46,7 @@ class Duration(click.ParamType[float]):
 @click.option("--budget", type=Duration(), metavar="TIME", help="For all problems together: 60s (or 60), 5m, 1h.")
 @click.option("--trials", type=click.IntRange(1), help="For each problem, in place of what the effort says.")
 @click.option("--sampler", default="", metavar="NAME", help="How configs are chosen.  [default: by effort]")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Of the sampler and of the inputs."
-)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler and of the inputs.")
 @click.option("--device", metavar="NAME", help="gpu, gpu:1, cpu or replay:FILE.  [default: gpu]")
 @click.option("--family", "families", multiple=True, metavar="NAME", help="Only these kernel families.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Compiling processes.  [default: cores - 1]")
@@ -79,7 +80,6 @@ def tune(
     """
     from ..tuner.api import TuneOptions, tune_with
     from ..tuner.evaluate import open_meter
-    from ..tuner.unanswered import in_short
     from . import present
     from .progress import watching
 
@@ -102,6 +102,15 @@ def tune(
         click.echo(present.spending_text(spending), err=True)
     if busy is not None and meter.device.capability:
         click.echo(f"The device was at work {busy:.0%} of the time.", err=True)
+    _tell(answers, missing, as_json=as_json)
+    if not as_json and device in (None, "gpu"):
+        click.echo("To use them in a model: tilewright export --format table", err=True)
+
+
+def _tell(answers: Sequence[Answer], missing: Sequence[str], *, as_json: bool) -> None:
+    from ..tuner.unanswered import in_short
+    from . import present
+
     if not answers:
         raise click.ClickException(in_short(missing))
     for sentence in missing:
@@ -110,8 +119,6 @@ def tune(
         present.print_json(answers)
     else:
         present.console().print(present.answers_table(answers))
-        if device in (None, "gpu"):
-            click.echo("To use them in a model: tilewright export --format table", err=True)
 
 
 def _by_default() -> tuple[tuple[Problem, ...], str]:

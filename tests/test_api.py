@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,11 @@ import pytest
 
 import tilewright
 from tilewright import Problem, TuneOptions
+from tilewright.tuner.evaluate import open_meter
+from tilewright.tuner.store import open_store
+from tilewright.tuner.unanswered import why_none
+
+from . import recorded
 
 
 @pytest.mark.parametrize(
@@ -36,6 +42,14 @@ def test_options_out_of_bounds_are_told(options: dict[str, Any], told: str) -> N
 def test_what_is_no_problem_is_told(problems: Any) -> None:
     with pytest.raises(ValueError, match=r"give a list of tilewright\.Problem"):
         tilewright.tune(problems, device="cpu")
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_budget_that_was_too_short_is_told(tmp_path: Path, deterministic: bool) -> None:
+    (file,) = recorded.write(tmp_path, recorded.PROBLEM)
+    with closing(open_meter(f"replay:{file}")) as meter, open_store("memory://") as store:
+        why = why_none(recorded.PROBLEM, meter, store, deterministic=deterministic)
+    assert "the time was up before anything was measured: give it more with --budget" in why
 
 
 def test_best_is_asked_for_a_problem_and_a_number(tmp_path: Path) -> None:

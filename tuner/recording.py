@@ -30,13 +30,13 @@ def record_landscapes(
     """Studies each problem and writes its landscape into the folder `out`; the paths, as they are written.
 
     Raises:
-        ValueError: the device has no kernel for a problem, whose space is empty then.
+        ValueError: the device has no kernel for one of the problems; nothing is studied then.
     """
+    if lacking := [problem for problem in problems if not meter.space(problem)]:
+        raise ValueError(
+            f"{meter.device.name} has no kernel for {lacking[0]}, and so no landscape: name a GPU, or another problem"
+        )
     for problem in problems:
-        if not meter.space(problem):
-            raise ValueError(
-                f"{meter.device.name} has no kernel for {problem}, and so no landscape: name a GPU, or another problem"
-            )
         run_plan([problem], meter, store, options=options, watch=watch)
         stored = store.trials(TrialQuery(problem=problem, device=meter.device.name))
         path = out / f"{problem.key}.csv.gz"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from ..kernels.families import is_deterministic
 from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store, TrialQuery
@@ -17,6 +18,8 @@ def why_none(problem: Problem, meter: Meter, store: Store, *, deterministic: boo
     stored = store.trials(TrialQuery(problem=problem, device=meter.device.name))
     failed = [one for one in fresh(stored, meter) if one.outcome is not Outcome.MEASURED]
     begin = f"no result for {problem} on {meter.device.name}"
+    if not failed and any(not deterministic or is_deterministic(problem, config) for config in meter.space(problem)):
+        return f"{begin}: the time was up before anything was measured: give it more with --budget (seconds, in Python)"
     if not failed:
         same = " that gives the same bits in every run" if deterministic else " and no library"
         return f"{begin}: there is no kernel{same} that takes it"

@@ -140,7 +140,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not _grad_wanted(x, weight) and (bias is None or not _grad_wanted(x, bias)):
             return linear_product(x, weight, bias)
     x, weight = _autocasted(x, weight)
-    bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x) is not None else bias
+    bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x, bias) is not None else bias
     return operator.linear(x, weight, bias) if _taken(x, weight) else functional.linear(x, weight, bias)
 
 
@@ -186,13 +186,18 @@ def _taken(a: Tensor, b: Tensor) -> bool:
     )
 
 
-def _cast_dtype(a: Tensor) -> torch.dtype | None:
-    """What autocast multiplies in on a GPU; None when it is off. Elsewhere torch serves, and casts by itself."""
-    return torch.get_autocast_dtype("cuda") if a.is_cuda and torch.is_autocast_enabled("cuda") else None
+def _cast_dtype(a: Tensor, b: Tensor) -> torch.dtype | None:
+    """What autocast multiplies in on a GPU; None when it is off. Elsewhere torch serves, and casts by itself.
+
+    Of what is no tensor torch says what is wrong with it.
+    """
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.is_cuda):
+        return None
+    return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
 
 
 def _autocasted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = _cast_dtype(a)
+    dtype = _cast_dtype(a, b)
     if dtype is None or not (a.is_floating_point() and b.is_floating_point()) or torch.float64 in (a.dtype, b.dtype):
         return a, b
     return a.to(dtype), b.to(dtype)

@@ -62,8 +62,8 @@ def record(path: Path | str | None = None) -> Iterator[Recording]:
     Raises:
         ValueError: `path` cannot be written; found out before anything runs.
     """
-    if path is not None and not os.access(Path(path).absolute().parent, os.W_OK):
-        raise ValueError(f"{path} cannot be written: its folder is not there, or you may not write in it")
+    if path is not None:
+        _check_writable(Path(path))
     recording = Recording()
     watch = _Watch(recording)
     try:
@@ -75,6 +75,20 @@ def record(path: Path | str | None = None) -> Iterator[Recording]:
             recording.write(path)
 
 
+def _check_writable(path: Path) -> None:
+    """
+    Raises:
+        ValueError: what is to be written at the end could not be.
+    """
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise ValueError(f"{path} cannot be written: it is a folder: name a file in it")
+    if not folder.is_dir():
+        raise ValueError(f"{path} cannot be written: there is no folder {folder}: make it, or name another")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise ValueError(f"{path} cannot be written: you may not write there: name another file")
+
+
 class _Watch(TorchDispatchMode):
     """Sees every operation below autograd."""
 
@@ -84,20 +98,23 @@ class _Watch(TorchDispatchMode):
         self._pending: list[tuple[Count, Any, Any]] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        operands = _operands(func, args, kwargs or {})
-        if operands is None:
-            return func(*args, **(kwargs or {}))
-        count = self._count(*operands)
-        if count is None:
-            return func(*args, **(kwargs or {}))
-        return self._timed(count, operands[0], lambda: func(*args, **(kwargs or {})))
+        named = kwargs or {}
+        operands = _operands(func, args, named)
+        if isinstance(operands, str):
+            self._leave_out(operands)
+        elif operands is not None and (count := self._count(*operands)) is not None:
+            return self._timed(count, operands[0], lambda: func(*args, **named))
+        return func(*args, **named)
+
+    def _leave_out(self, why: str) -> None:
+        self._recording.others[why] = self._recording.others.get(why, 0) + 1
 
     def _count(self, a: Tensor, b: Tensor, bias: Tensor | None) -> Count | None:
         from .wanted import wanted_of
 
         wanted = wanted_of(a, b)
         if wanted.problem is None:
-            self._recording.others[wanted.refusal] = self._recording.others.get(wanted.refusal, 0) + 1
+            self._leave_out(wanted.refusal)
             return None
         adds = bias is not None and bias.shape == (wanted.problem.n,) and bias.dtype is a.dtype
         problem = replace(wanted.problem, epilogue="bias") if adds else wanted.problem
@@ -132,13 +149,14 @@ class _Watch(TorchDispatchMode):
 
 def _operands(
     func: Any, args: tuple[Any, ...], named: Mapping[str, Any]
-) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """A and B of a product, and its bias if it has one; None for any other operation."""
+) -> tuple[Tensor, Tensor, Tensor | None] | str | None:
+    """A and B of a product, and its bias if it has one; why no kernel takes it; None for any other operation."""
     name = func._schema.name
     if name in ("aten::mm", "aten::matmul", "tilewright::matmul"):
         return args[0], args[1], None
-    if name == "aten::addmm" and (named.get("beta", 1), named.get("alpha", 1)) == (1, 1):
-        return args[1], args[2], args[0]
+    if name == "aten::addmm":
+        plain = (named.get("beta", 1), named.get("alpha", 1)) == (1, 1)
+        return (args[1], args[2], args[0]) if plain else "addmm with factors, alpha or beta"
     if name in ("aten::linear", "tilewright::linear"):
         return args[0], args[1].t(), args[2] if len(args) > 2 else None
     return None

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -141,6 +142,17 @@ def test_errors_are_those_of_torch(call: Callable[[Tensor, Tensor], Tensor]) -> 
         call(torch.ones(2, 3), torch.ones(4, 5))
     with pytest.raises(RuntimeError, match="same dtype"):
         call(torch.ones(2, 3), torch.ones(3, 5).double())
+    for what in (np.ones((2, 3), np.float32), [[1.0, 2.0, 3.0]], None):
+        with pytest.raises(TypeError, match="must be Tensor, not"):
+            call(what, torch.ones(3, 5))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("call", [tilewright.linear, functional.linear])
+def test_errors_of_linear_are_those_of_torch(call: Callable[..., Tensor]) -> None:
+    x, weight = torch.ones(2, 3), torch.ones(5, 3)
+    for operands in ((x.numpy(), weight), (x, weight.numpy()), (x, weight, torch.ones(5).numpy())):
+        with pytest.raises(TypeError, match="must be Tensor, not"):
+            call(*operands)
 
 
 def test_an_unknown_word_is_refused_with_those_that_are_known() -> None:

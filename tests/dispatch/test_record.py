@@ -43,11 +43,13 @@ def test_a_program_runs_as_it_does_alone() -> None:
         torch.addmm(torch.ones(5), a, b, beta=0.5, alpha=2)
         torch.addmm(torch.ones(5), a, b)
     assert {str(problem): count.calls for problem, count in recording.counts.items()} == {"3x5x4-fp32-nn-bias": 1}
+    assert recording.others["addmm with factors, alpha or beta"] == 1
 
 
 def test_a_path_is_looked_at_before_the_program_runs(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cannot be written"), tilewright.record(tmp_path / "no" / "shapes.csv"):
-        pytest.fail("it ran")
+    for path, why in ((tmp_path / "no" / "shapes.csv", "there is no folder"), (tmp_path, "it is a folder")):
+        with pytest.raises(ValueError, match=f"cannot be written: {why}"), tilewright.record(path):
+            pytest.fail("it ran")
 
 
 @pytest.mark.parametrize("row", ["1,1,1,x", "1,1,1,-2", "1,1,1,nan"])
