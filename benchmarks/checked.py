@@ -9,9 +9,11 @@ import torch
 
 from tilewright.benchmarks.drawn import FAR, MARGIN, Draw, Place
 from tilewright.kernels.device import Device
+from tilewright.kernels.epilogue import SCALES
 from tilewright.kernels.families import family
 from tilewright.kernels.family import Call
-from tilewright.kernels.operands import Operands, call, epilogue_operands, torch_dtype
+from tilewright.kernels.fused import TABLE
+from tilewright.kernels.operands import Operands, call, epilogue_operands, quantized, sigma_of, torch_dtype
 from tilewright.kernels.problem import DTYPES
 from tilewright.kernels.scratch import Scratch
 from tilewright.tuner.evaluate.check import Reference, reference, tolerance
@@ -24,18 +26,22 @@ POISON: Final = {1: 0x7B, 2: 0x7FC5, 4: 0x7FC5A5A5}  # NaN of a kind that no ari
 class Memory:
     """Makes the operands of draws; what lies around them is NaN."""
 
-    def __init__(self, seed: int) -> None:
-        self.generator = torch.Generator("cuda").manual_seed(seed)
+    def __init__(self, seed: int, device: str = "cuda") -> None:
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self._device = device
         self._far: torch.Tensor | None = None
 
-    def input(self, at: Place, dtype: torch.dtype, special: bool) -> torch.Tensor:
+    def input(self, at: Place, dtype: torch.dtype, sigma: float = 1.0, *, special: bool = False) -> torch.Tensor:
+        """Normal numbers of that standard deviation; `special` ones have infinities and a NaN among them."""
         flat = self._flat(at.size, dtype)
         matrix = flat.as_strided(at.shape, at.strides, at.first)
         shape = tuple(1 if stride == 0 else extent for extent, stride in zip(at.shape, at.strides, strict=True))
-        values = torch.randn(shape, generator=self.generator, device="cuda")
+        values = sigma * torch.randn(shape, generator=self.generator, device=self._device)
+        if not dtype.is_floating_point:
+            values = quantized(values, dtype)
         if special and dtype.is_floating_point:
             for value in (torch.inf, -torch.inf, torch.nan):
-                where = torch.randint(values.numel(), (1,), generator=self.generator, device="cuda")
+                where = torch.randint(values.numel(), (1,), generator=self.generator, device=self._device)
                 values.view(-1)[where] = value
         flat.as_strided(shape, at.strides, at.first).copy_(values)
         return matrix
@@ -43,9 +49,9 @@ class Memory:
     def _flat(self, size: int, dtype: torch.dtype) -> torch.Tensor:
         if size < FAR:
             outside = torch.nan if dtype.is_floating_point else 77
-            return torch.full((size,), outside, dtype=dtype, device="cuda")
+            return torch.full((size,), outside, dtype=dtype, device=self._device)
         if self._far is None:  # one for all, a matrix at a time: what an earlier one left in it is finite, mostly
-            self._far = torch.zeros(4 * (FAR + (FAR >> 3)), dtype=torch.int8, device="cuda")
+            self._far = torch.zeros(4 * (FAR + (FAR >> 3)), dtype=torch.int8, device=self._device)
         return self._far.view(dtype)
 
 
@@ -67,14 +73,14 @@ class Checker:
     def check(self, draw: Draw, memory: Memory, *, beside: bool, repeats: int = REPEATS) -> torch.Tensor | str:
         """Counts of elements that are wrong, that were changed around D, and that differ in repeats; or a refusal."""
         problem, (at_a, at_b, at_d) = draw.problem, draw.places()
-        dtype, out_dtype = torch_dtype(problem.dtype), torch_dtype(problem.out_dtype)
-        a, b = memory.input(at_a, dtype, draw.special), memory.input(at_b, dtype, draw.special)
+        dtype, out_dtype, sigma = torch_dtype(problem.dtype), torch_dtype(problem.out_dtype), sigma_of(problem)
+        a, b = (memory.input(at, dtype, sigma, special=draw.special) for at in (at_a, at_b))
         d, flat = poisoned(at_d, out_dtype)
         more = epilogue_operands(problem, memory.generator)
         if "up" in more:  # without infinities: times an activation that underflows in one precision they are NaN there
-            more["up"] = memory.input(at_b, dtype, False)
+            more["up"] = memory.input(at_b, dtype)
         if "residual" in more:
-            more["residual"] = memory.input(at_d, out_dtype, draw.special)
+            more["residual"] = memory.input(at_d, out_dtype, special=draw.special)
         operands = Operands(a, b, d, **more)
         wanted, one = call(problem, self._device, operands, self._scratch[False]), family(draw.config.family)
         refused = one.refuses(wanted, draw.config)
@@ -113,12 +119,17 @@ def operands_of(wanted: Call) -> Operands:
 
 
 def size_of(against: Reference) -> torch.Tensor | None:
-    """Where inputs or sums are rounded, and few products or equal ones make no average of that."""
-    dtype = DTYPES[against.problem.dtype]
-    if against.problem.dtype != "tf32" and not dtype.storage.startswith("float8"):
+    """Of each element's sum, as it is scaled. Where inputs or sums are rounded, for few products or equal ones make no
+    average of that; None elsewhere."""
+    problem, given = against.problem, against.operands
+    if problem.dtype != "tf32" and not DTYPES[problem.dtype].storage.startswith("float8"):
         return None
-    a, b = against.operands.a.double(), against.operands.b.double()
-    return ((a * a) @ (b * b)).sqrt_()
+    a, b = given.a.double(), given.b.double()
+    size = ((a * a) @ (b * b)).sqrt_()
+    for name in SCALES:
+        if name in problem.epilogue_operands:
+            TABLE[name].in_place(size, getattr(given, name).double())
+    return size * sigma_of(problem) if problem.products == 2 else size  # A is in the second product too, unscaled
 
 
 def elements_wrong(found: torch.Tensor, against: Reference) -> torch.Tensor:

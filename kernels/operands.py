@@ -53,7 +53,7 @@ def random_operands(problem: Problem, generator: torch.Generator, b: torch.Tenso
     """Standard normal A, B, bias, up and residual on the generator's device, scales about 1, and D filled with NaN. A
     `b` that is given is taken for B. Where there is a scale, A and B of one byte use the range of their dtype, and the
     first scale takes that back."""
-    sigma = DTYPES[problem.dtype].sigma if _scales(problem) else 1.0
+    sigma = sigma_of(problem)
     a = _normal(problem, generator, "mk", transposed=problem.a_transposed, sigma=sigma)
     if b is None:
         b = _normal(problem, generator, "kn", transposed=problem.b_transposed, sigma=sigma)
@@ -79,6 +79,11 @@ def quantized(matrix: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         largest = torch.finfo(dtype).max
         return matrix.clamp_(-largest, largest).to(dtype)
     return matrix.round_().clamp_(-127, 127).to(dtype)
+
+
+def sigma_of(problem: Problem) -> float:
+    """The standard deviation of random A and B: where a scale takes it out again, they use their dtype's range."""
+    return DTYPES[problem.dtype].sigma if _scales(problem) else 1.0
 
 
 def _scales(problem: Problem) -> list[str]:
