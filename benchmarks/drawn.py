@@ -120,6 +120,8 @@ def kinds(family: Family, device: Device, *, seed: int, count: int, shapes: Sequ
         m, n, k = _extents(chance, shape, (whole, whole, whole))
         problem = Problem(m, n, k, dtype, layout, out_dtype, _epilogue(chance))
         config = _point(chance, family, problem, device)
+        if all_alike(problem, forms):
+            forms = (forms[0], "offset", forms[2])
         if config is not None:
             draw = Draw(problem, config, forms, shape)
             found.setdefault(key(family, device, draw), draw)
@@ -156,6 +158,16 @@ def _forms(chance: random.Random, whole: bool) -> tuple[str, str, str]:
     if whole:
         return chance.choice(ALIGNED), chance.choice(ALIGNED), chance.choice(ALIGNED)
     return chance.choice(FORMS), chance.choice(FORMS), chance.choice(RESULT_FORMS)
+
+
+def all_alike(problem: Problem, forms: Sequence[str]) -> bool:
+    """Whether a sum is of one product k times, and its operands or partial sums are rounded: all in one direction.
+
+    No bound that could tell right from wrong holds then. A sum of fp8 ends where a product is less than it is cut off
+    at: 32,768 in place of 64,543 after 16,392 products, by any kernel without promotion (H200, 2026-11).
+    """
+    rounded = problem.dtype == "tf32" or DTYPES[problem.dtype].storage.startswith("float8")
+    return rounded and problem.layout == "tn" and forms[0] == forms[1] == "repeated"
 
 
 def _far(chance: random.Random, forms: tuple[str, str, str]) -> tuple[str, str, str]:

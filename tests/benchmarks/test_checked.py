@@ -1,4 +1,7 @@
-"""What looks at thousands of problems on a GPU takes what is right for right, and sees an error of a tenth, in pairs of a half."""
+"""What looks at thousands of problems on a GPU takes what is right for right, and sees an error of a tenth.
+
+Of a pair, where each product may be the other one's factor, it sees one of a half.
+"""
 
 from __future__ import annotations
 
