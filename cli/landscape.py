@@ -35,14 +35,14 @@ def landscape(*, problems: tuple[Problem, ...], device: str, out: Path, db: str,
     Example:
       tilewright landscape 16x6144x4096 --out results/nvidia-h200/landscapes --db results/landscapes.db
     """
+    if not problems:
+        raise click.UsageError("name a problem, as in `tilewright landscape 16x6144x4096`")
     from ..tuner.api import TuneOptions
     from ..tuner.evaluate import open_meter
     from ..tuner.recording import record_landscapes
     from ..tuner.store import open_store
     from .progress import watching
 
-    if not problems:
-        raise click.UsageError("name a problem, as in `tilewright landscape 16x6144x4096`")
     options = TuneOptions(effort="exhaustive", **how)
     study = options.study()
     out.mkdir(parents=True, exist_ok=True)

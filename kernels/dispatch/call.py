@@ -8,6 +8,8 @@ from typing import Final
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd import forward_ad
+from torch.autograd.graph import increment_version
 from torch.nn import functional
 
 from . import operator
@@ -15,6 +17,7 @@ from .direct import (
     biased_ways,
     by_library,
     give_to_library,
+    is_dense,
     linear_product,
     linear_ways,
     product,
@@ -79,6 +82,8 @@ def _at_once(a: Tensor, b: Tensor) -> Tensor | None:
         return None
     except AttributeError:  # no tensor: torch asks it what it does, or says what is wrong
         return torch.matmul(a, b)
+    if known and _watched():
+        return None
     for fits, free, serve, trains in known:
         if fits(a, b):
             if free or not _grad_enabled():
@@ -92,6 +97,8 @@ def _multiplied(a: Tensor, b: Tensor) -> Tensor:
         remember(a, b)
         if not _grad_wanted(a, b):
             return product(a, b)
+    if not _compiling() and _kept_by_autocast(a, b):
+        return torch.matmul(a, b)
     a, b = _autocasted(a, b)
     return operator.matmul(a, b) if _taken(a, b) else torch.matmul(a, b)
 
@@ -116,7 +123,8 @@ def linear_at_once(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | N
     """By the way of an earlier call of the same form; None where there is none. Not for TorchDynamo to trace."""
     try:
         shape = x.shape
-        is_by_library = (shape, id(weight)) in by_library
+        given = by_library.get(id(weight))
+        is_by_library = given is not None and shape in given.shapes
         known = () if is_by_library else (linear_ways if bias is None else biased_ways).get((shape, weight.shape), ())
     except (RuntimeError, TypeError):
         return None
@@ -124,9 +132,11 @@ def linear_at_once(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | N
         return functional.linear(x, weight, bias)
     if is_by_library:
         return functional.linear(x, weight, bias)
+    if known and _watched():
+        return None
     for fits, free, serve, trains in known:
         if fits(x, weight) if bias is None else fits(x, weight, bias):
-            if not trains and serve is functional.linear and type(weight) is torch.nn.Parameter:
+            if not trains and serve is functional.linear and type(weight) is torch.nn.Parameter and is_dense(x):
                 give_to_library(shape, weight)
             if free or not _grad_enabled():
                 return serve(x, weight) if bias is None else serve(x, weight, bias)
@@ -139,9 +149,16 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         remember_linear(x, weight, bias)
         if not _grad_wanted(x, weight) and (bias is None or not _grad_wanted(x, bias)):
             return linear_product(x, weight, bias)
+    if (isinstance(bias, Tensor) and bias.dim() != 1) or (not _compiling() and _kept_by_autocast(x, weight)):
+        return functional.linear(x, weight, bias)
     x, weight = _autocasted(x, weight)
     bias = bias.to(x.dtype) if bias is not None and _cast_dtype(x, bias) is not None else bias
     return operator.linear(x, weight, bias) if _taken(x, weight) else functional.linear(x, weight, bias)
+
+
+def _watched() -> bool:
+    """Whether torch looks on beneath autograd, as tracers do, or carries gradients forward: no form tells of these."""
+    return bool(_modes()) or forward_ad._current_level >= 0
 
 
 def _plainly(a: Tensor, b: Tensor) -> bool:
@@ -155,7 +172,7 @@ def _barely(a: Tensor, b: Tensor) -> bool:
         type(a) in PLAIN
         and type(b) in PLAIN
         and not _autocast()
-        and not _modes()
+        and not _watched()
         and _transforms() is None
         and _tracing() is None
         and not a.is_neg()
@@ -182,7 +199,7 @@ def _taken(a: Tensor, b: Tensor) -> bool:
         and a.dtype in DTYPE_NAMES
         and a.dim() >= 2
         and b.dim() == 2
-        and (_compiling() or _transforms() is None)
+        and (_compiling() or (_transforms() is None and forward_ad._current_level < 0))
     )
 
 
@@ -194,6 +211,19 @@ def _cast_dtype(a: Tensor, b: Tensor) -> torch.dtype | None:
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a.is_cuda):
         return None
     return torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else None
+
+
+def _kept_by_autocast(a: Tensor, b: Tensor) -> bool:
+    """Whether autocast keeps B's cast for its region and nothing trains, as where a model samples in a loop: cast here,
+    it would be so at every call. Source: `cached_cast` in torch's autocast_mode.cpp."""
+    return (
+        not _grad_enabled()
+        and _cast_dtype(a, b) is not None
+        and b.dtype is torch.float32
+        and b.requires_grad
+        and b.is_leaf
+        and torch.is_autocast_cache_enabled()
+    )
 
 
 def _autocasted(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -215,8 +245,11 @@ def _into(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
         and out.is_contiguous()
         and out.data_ptr() % 16 == 0
         and out.untyped_storage().data_ptr() not in (a.untyped_storage().data_ptr(), b.untyped_storage().data_ptr())
+        and (not out.is_inference() or torch.is_inference_mode_enabled())
     )
     if fits and product_into(a, b, out):
+        if not out.is_inference():
+            increment_version(out)  # a kernel writes past autograd, which may have kept what was there
         return out
     return torch.matmul(a, b, out=out)
 

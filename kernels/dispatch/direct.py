@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from weakref import ref
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..access import VECTOR_BYTES
 from .plan import Plan, Settings, tf32_allowed
 
 if TYPE_CHECKING:
@@ -38,6 +41,14 @@ class Way(NamedTuple):
     trains: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A parameter, and the shapes of x whose linear products with it are the library's."""
+
+    weight: ref[Tensor]
+    shapes: set[object]
+
+
 Ways = dict[tuple[object, object], tuple[Way, ...]]
 
 _settings = Settings()
@@ -48,10 +59,10 @@ _biased_plans: dict[object, Plan] = {}
 ways: Ways = {}  # by the shapes of A and B
 linear_ways: Ways = {}
 biased_ways: Ways = {}  # by the same; the check and what serves take the bias too
-# (shape of x, id of a parameter) of linear products that are the library's. It is right for whatever comes under that
-# name later, and so nothing else of it is checked: a layer that no kernel serves costs no more than torch's own.
-by_library: set[tuple[object, int]] = set()
-_REMEMBERED: Final[tuple[dict[Any, Any] | set[Any], ...]] = (
+# By the id of the parameter. The library is right for whatever is called with it, and so nothing else is checked: a
+# layer that no kernel serves costs no more than torch's own.
+by_library: dict[int, Given] = {}
+_REMEMBERED: Final[tuple[dict[Any, Any], ...]] = (
     *(_plans, _linear_plans, _biased_plans),
     *(ways, linear_ways, biased_ways, by_library),
 )
@@ -126,14 +137,14 @@ def linear_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
     except RuntimeError:
         return functional.linear(x, weight, bias)
     d = None
-    if bias is None or _adds(x, weight, bias):
+    if bias is None or adds(x, weight, bias):
         serve = (plans.get(key) or _planned(plans, key, x, weight)).serve
         if serve is not None:
             d = serve(x, weight) if bias is None else serve(x, weight, bias)
     return functional.linear(x, weight, bias) if d is None else d
 
 
-def _adds(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
+def adds(x: Tensor, weight: Tensor, bias: Tensor) -> bool:
     """Whether a kernel may add it: one dense number a column, of D's dtype."""
     return (
         bias.dtype is x.dtype
@@ -154,8 +165,13 @@ def _plan(plans: dict[object, Plan], a: Tensor, b: Tensor) -> Plan:
 
 
 def _key(a: Tensor, b: Tensor) -> tuple[object, ...]:
-    key = (a.shape, b.shape, a.stride(), b.stride(), a.dtype, b.dtype, a.get_device(), b.get_device())
+    aligned = _are_aligned(a, b)
+    key = (a.shape, b.shape, a.stride(), b.stride(), a.dtype, b.dtype, a.get_device(), b.get_device(), aligned)
     return (*key, tf32_allowed()) if a.dtype is _float32 else key
+
+
+def _are_aligned(a: Tensor, b: Tensor) -> bool:
+    return not (a.data_ptr() | b.data_ptr()) % VECTOR_BYTES
 
 
 def _planned(plans: dict[object, Plan], key: object, a: Tensor, b: Tensor) -> Plan:
@@ -185,7 +201,7 @@ def remember_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     """Makes a way for `x @ weight.T + bias`."""
     if bias is None:
         _remember(linear_ways, (x, weight), functional.linear, lambda: _plan(_linear_plans, x, weight))
-    elif _adds(x, weight, bias):
+    elif adds(x, weight, bias):
         _remember(biased_ways, (x, weight, bias), functional.linear, lambda: _plan(_biased_plans, x, weight))
 
 
@@ -198,7 +214,7 @@ def _remember(
         return
     if a.is_cuda and (a.dtype is _float32 or torch.cuda.is_current_stream_capturing()):
         return  # what serves fp32 changes with the permission for tf32
-    if _tensor_guards is None:
+    if _tensor_guards is None or not _are_aligned(a, b):  # a way does not look at addresses
         return
     free = not any(one.requires_grad for one in operands)
     serve = plan().serve
@@ -208,9 +224,21 @@ def _remember(
 
 
 def give_to_library(shape: object, weight: Tensor) -> None:
-    if len(by_library) >= MOST_PLANS:
-        by_library.clear()
-    by_library.add((shape, id(weight)))
+    """For as long as the parameter lives: another one may get its id."""
+    name = id(weight)
+    given = by_library.get(name)
+    if given is None:
+        if len(by_library) >= MOST_PLANS:
+            by_library.clear()
+        given = by_library[name] = Given(ref(weight, lambda _: by_library.pop(name, None)), set())
+    if len(given.shapes) >= MOST_PLANS:
+        given.shapes.clear()
+    given.shapes.add(shape)
+
+
+def is_dense(x: Tensor) -> bool:
+    """Whether a kernel that does not take it is none for other memory of its shape either."""
+    return x.is_contiguous() and not x.data_ptr() % VECTOR_BYTES
 
 
 def _library(a: Tensor, b: Tensor) -> Callable[..., Tensor]:

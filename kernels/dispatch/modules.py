@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .call import linear, linear_at_once
 from .direct import by_library, engine_of, settings
+from .operator import count_flops
 from .plan import DTYPE_NAMES
 
 MISSING: Any = object()  # a bias that is no parameter: pruned, or had by a parametrization
@@ -85,6 +86,8 @@ def replace(model: nn.Module) -> tuple[list[Layer], Report]:
     """Makes the linear layers of `model` that a kernel may serve look for one. A layer stays the object that it was,
     with its parameters, hooks and names: only its class is another."""
     report, replaced = Report(), []
+    if torch.cuda.is_available():
+        count_flops()
     for layer in layers(model):
         if type(layer.module) is Linear:
             replaced.append(layer)

@@ -34,8 +34,9 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
             GPU there are none, and it says nothing.
 
     Raises:
-        ValueError: `model` is no module, or an argument is out of its bounds. Then, and when the model raises, all of
-            it is as it was.
+        ValueError: `model` is no module, or an argument is out of its bounds; or, with example inputs, the model is
+            compiled, or one of several processes that run together. Then, and when the model raises, all of it is as
+            it was.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model is a {type(model).__name__}: give a torch.nn.Module, whose linear layers it is about")
@@ -43,6 +44,7 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
         raise ValueError(f"rounds is {rounds!r}: the model is run a whole number of times, 1 or more, each way")
     if example_inputs is None:
         return replace(model)[1]
+    _check_can_be_proved(model)
     run = _runner(model, example_inputs)
     modes = [(module, module.training) for module in model.modules()]
     kinds = [(layer.module, type(layer.module)) for layer in modules.layers(model)]
@@ -56,6 +58,23 @@ def optimize(model: nn.Module, example_inputs: Any = None, *, rounds: int = ROUN
         raise
     finally:
         _back_to(modes)
+
+
+def _check_can_be_proved(model: nn.Module) -> None:
+    """
+    Raises:
+        ValueError: every switch of a layer would be compiled anew; or each process would decide by its own clock, and
+            run the model, with what it sends to the others, another number of times.
+    """
+    if any(hasattr(one, "_orig_mod") or one._compiled_call_impl is not None for one in model.modules()):
+        raise ValueError("the model is compiled: give optimize the module itself, and compile it afterwards")
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        count = torch.distributed.get_world_size()
+        if count > 1:
+            raise ValueError(
+                f"{count} processes run together, and each would decide by its own clock: "
+                "call optimize before init_process_group, or without example_inputs"
+            )
 
 
 def _back_to(modes: Sequence[tuple[nn.Module, bool]]) -> None:

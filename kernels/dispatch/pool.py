@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Final
 from weakref import ref
 
@@ -45,6 +46,7 @@ class Pool:
         self._lenders: list[ref[Known]] = []
         self._arena = torch.zeros(ARENA, dtype=torch.int32, device=f"cuda:{index}")
         self._taken = 0
+        self._lock = Lock()
         torch.cuda.current_stream(index).synchronize()  # the zeros are there before another stream counts on them
 
     def take(self, stream: int, partials: int, counters: int, known: Known) -> Lent:
@@ -82,10 +84,11 @@ class Pool:
                 known.pop(stream, None)
 
     def _zeros(self, count: int) -> torch.Tensor:
-        first = self._taken
-        if first + count > ARENA:
-            return torch.zeros(count, dtype=torch.int32, device=f"cuda:{self._index}")
-        self._taken = first + count
+        with self._lock:  # two threads that capture at once
+            first = self._taken
+            if first + count > ARENA:
+                return torch.zeros(count, dtype=torch.int32, device=f"cuda:{self._index}")
+            self._taken = first + count
         return self._arena[first : first + count]
 
 

@@ -100,6 +100,26 @@ def test_rounds_are_whole(rounds: Any) -> None:
         tilewright.optimize(nn.Linear(4, 4), torch.ones(2, 4), rounds=rounds)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # of torch's compiler
+def test_a_compiled_model_is_not_proved() -> None:
+    model, x = nn.Sequential(nn.Linear(8, 8)), torch.randn(2, 8)
+    in_place = copy.deepcopy(model)
+    in_place.compile()
+    for compiled in (torch.compile(model), in_place):
+        with pytest.raises(ValueError, match="the model is compiled: give optimize the module itself"):
+            tilewright.optimize(compiled, x)  # type: ignore[arg-type]
+        assert not any(type(one) is tilewright.Linear for one in compiled.modules())  # type: ignore[attr-defined]
+
+
+def test_one_of_several_processes_proves_nothing_by_its_own_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x = nn.Sequential(nn.Linear(8, 8)), torch.randn(2, 8)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"2 processes run together, .* call optimize before init_process_group"):
+        tilewright.optimize(model, x)
+    assert tilewright.optimize(model).replaced == ["0"]
+
+
 def test_each_module_keeps_its_own_mode() -> None:
     for frozen in (True, False):
         model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout()).train(frozen)
@@ -223,11 +243,11 @@ def test_a_layer_of_the_library_looks_no_further_until_it_is_moved() -> None:
     layer, x = tilewright.Linear(8, 16), torch.randn(5, 8)
     for _ in range(2):
         layer(x)
-    assert (x.shape, id(layer.weight)) in by_library
+    assert x.shape in by_library[id(layer.weight)].shapes
     assert torch.equal(layer(x), functional.linear(x, layer.weight, layer.bias))
     assert layer(x).requires_grad
     layer.double()
-    assert (x.shape, id(layer.weight)) not in by_library
+    assert id(layer.weight) not in by_library
     assert layer(x.double()).dtype is torch.float64
     layer.float()
     prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]
