@@ -255,13 +255,36 @@ def test_a_full_file_system(tmp_path: Path) -> None:
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_another_users_lock_is_waited_for_and_then_named(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tilewright.tuner.store.sqlite.BUSY_SECONDS", 0.05)
-    monkeypatch.setattr("tilewright.tuner.store.sql.ATTEMPTS", 2)
+def test_the_log_of_a_store_that_was_removed_is_none_of_the_next_one(tmp_path: Path) -> None:
+    """As a writer leaves it that is killed: what was deleted came back, or the new file was damaged."""
+    path = tmp_path / "store.db"
+    with open_store(path) as store:
+        store.add(numbered(1))
+        left = {end: path.with_name(f"{path.name}{end}").read_bytes() for end in ("-wal", "-shm")}
+    assert left["-wal"]
+    path.unlink()
+    for end, data in left.items():
+        path.with_name(f"{path.name}{end}").write_bytes(data)
+    with open_store(path) as store:
+        assert numbers(store) == []
+        store.add(numbered(2))
+    assert integrity(path) == "ok"
+    with open_store(path, readonly=True) as store:
+        assert numbers(store) == [2]
+
+
+def test_another_users_lock_is_waited_for_and_then_named(
+    stored: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, seconds in (("sqlite.BUSY_SECONDS", 0.1), ("sqlite.QUIET_SECONDS", 0.02), ("sql.PATIENCE_SECONDS", 0.15)):
+        monkeypatch.setattr(f"tilewright.tuner.store.{name}", seconds)
     with closing(sqlite3.connect(stored, isolation_level=None)) as other, open_store(stored) as store:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="is locked by another process"):
             store.add(numbered(3))
+        assert [record.message for record in caplog.records] == [
+            "another process has locked the store: waiting for it"
+        ] * 2
         assert numbers(store) == [0, 1, 2]
         other.execute("COMMIT")
         store.add(numbered(3))

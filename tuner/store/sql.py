@@ -23,6 +23,7 @@ from .writing import Named, Writer, in_order
 
 WRITES: Final = "tilewright_writes"  # the execution option of a connection that will write
 ATTEMPTS: Final = 6
+PATIENCE_SECONDS: Final = 40.0  # then nothing is run again
 T = TypeVar("T")
 
 
@@ -124,12 +125,13 @@ class SqlStore:
 
     def _run(self, action: Callable[[Connection], T], *, writes: bool) -> T:
         """`action` in one transaction that is committed when it returns."""
+        until = time.monotonic() + PATIENCE_SECONDS
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with self._engine.connect().execution_options(**{WRITES: writes}) as connection, connection.begin():
                     return action(connection)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not self._passes(error):
+                if attempt == ATTEMPTS or not self._passes(error) or time.monotonic() > until:
                     kept = f"; {self._kept} trials of this run are kept" if writes and self._kept else ""
                     raise StoreError(f"{self._explain(error)}{kept}") from error
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import random
 import sqlite3
@@ -21,13 +22,16 @@ from .models import SCHEMA
 from .protocol import Store, StoreError
 from .sql import WRITES, SqlStore
 
+_log: Final = logging.getLogger(__name__)
 BUSY_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 0.005
+QUIET_SECONDS: Final = 3.0  # of waiting, before it is told
 # What passes when the transaction is run again: another writer, a reader's recovery of the log, a schema just changed.
 _PASSING: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_SCHEMA)
 _CAUSES: Final = {
     sqlite3.SQLITE_NOTADB: "is not a SQLite database: give the path of a store, or of a file that is not there yet",
-    sqlite3.SQLITE_CORRUPT: "is damaged: move it away, restore a copy or import a tuning pack",
+    sqlite3.SQLITE_CORRUPT: "is damaged: move it away with the -wal and -shm beside it, restore a copy or import a "
+    "tuning pack",
     sqlite3.SQLITE_READONLY: "cannot be written: make the file and its folder writable, or give another path",
     sqlite3.SQLITE_PERM: "may not be opened: ask its owner for permission, or give another path",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: it must be a file that you may read, in a folder that is there, and to "
@@ -40,6 +44,8 @@ _CAUSES: Final = {
 
 def open_url(url: str, readonly: bool) -> Store:
     """The store of `sqlite:///path`; see `open_store`."""
+    if not url.startswith("sqlite:///"):
+        raise StoreError(f"store {url} names no file: give a path, or sqlite:///path")
     path = Path(url.removeprefix("sqlite:///")).expanduser().resolve()
     if path.exists() and not path.is_file():
         raise StoreError(f"{path} cannot be opened: it is no file; give the path of a store")
@@ -120,6 +126,7 @@ def _bring_up(path: Path) -> None:
         try:
             _remove(draft)  # of a creator that was killed
             _migrate_file(draft)
+            _remove(path)  # it is not there, or empty; the log of one that was removed would become the new one's
             draft.replace(path)
             _sync_folder(path.parent)
         finally:
@@ -211,33 +218,41 @@ def engine_of(engine: Engine, *, readonly: bool = False, migrates: bool = False)
         # A writer takes its lock at once: one that reads first and then finds another has written can only fail.
         if not connection.get_execution_options().get(WRITES, False):
             connection.exec_driver_sql("BEGIN")
-        elif not _begun_in_turn(connection):
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            _begin_in_turn(connection)
 
     return engine
 
 
-def _begun_in_turn(connection: Connection) -> bool:
-    """Begins to write as soon as no other does; False when that fails for another reason, or for too long.
+def _begin_in_turn(connection: Connection) -> None:
+    """Begins to write as soon as no other does. One that waits for too long, or fails otherwise, fails in SQLAlchemy.
 
     SQLite itself looks for the lock only every 0.1 s after a while: one that many wait for is free most of the time.
     """
     raw = cast(sqlite3.Connection, connection.connection.dbapi_connection)
-    end = time.monotonic() + BUSY_SECONDS
     raw.execute("PRAGMA busy_timeout = 0")
     try:
-        while time.monotonic() < end:
-            try:
-                raw.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if _code(error) != sqlite3.SQLITE_BUSY:
-                    return False
-                time.sleep(random.uniform(0.0, 2 * LOOK_SECONDS))
-            else:
-                return True
-        return False
+        if not _is_begun(raw):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         raw.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS:.0f}")
+
+
+def _is_begun(raw: sqlite3.Connection) -> bool:
+    started, told = time.monotonic(), False
+    while time.monotonic() < started + BUSY_SECONDS:
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY:
+                return False
+            if not told and time.monotonic() > started + QUIET_SECONDS:
+                told = True
+                _log.warning("another process has locked the store: waiting for it")
+            time.sleep(random.uniform(0.0, 2 * LOOK_SECONDS))
+        else:
+            return True
+    return False
 
 
 @contextmanager
