@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import click
 
 from .options import output_file
 
+ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 _START = "import sys; from tilewright.kernels.dispatch.program import main; main(sys.argv[1], sys.argv[2:])"
 
 
@@ -46,11 +48,7 @@ def record(output: Path, command: tuple[str, ...]) -> None:
         raise click.UsageError("name a program, as in `tilewright record -- python script.py`")
     with TemporaryDirectory() as folder:
         draft = Path(folder) / "shapes.csv"
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the program, whose record is wanted
-        try:
-            ran = _run([interpreter, "-P", "-c", _START, str(draft), *words])
-        finally:
-            signal.signal(signal.SIGINT, before)
+        ran = _run([interpreter, "-P", "-c", _START, str(draft), *words])
         text = draft.read_text(encoding="utf-8") if draft.exists() else ""
     count = max(0, len(text.splitlines()) - 1)
     if count:
@@ -62,10 +60,24 @@ def record(output: Path, command: tuple[str, ...]) -> None:
 
 
 def _run(command: list[str]) -> int:
-    """The exit code of a program that Ctrl-C interrupts, as it would alone."""
-    return subprocess.run(
-        command, check=False, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
-    ).returncode
+    """The exit code of a program that is interrupted and ended as it would be alone: its record is wanted all the same.
+
+    Ctrl-C reaches it by itself; what ends this process alone, as `kill` does, is handed on.
+    """
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDS)}
+    try:
+        program = subprocess.Popen(command, preexec_fn=_as_alone)  # noqa: PLW1509 (no other thread runs)
+        for number in ENDS:
+            signal.signal(number, lambda number, _: program.send_signal(number))
+        return program.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_alone() -> None:
+    for number in (signal.SIGINT, *ENDS):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _is_python(word: str) -> bool:

@@ -46,6 +46,9 @@ def regressions(
 ) -> None:
     """Show what got slower, or broke, between two toolchains.
 
+    With --check it exits with 1 when something did, and with 2 when toolchains are named that have no problem in
+    common.
+
     The winners of the one are compared with those of the other, as far as both were measured: by their paired ratios to
     the library where both were raced, else by times, of which only a difference beyond the drift of the clocks counts.
 
@@ -56,9 +59,13 @@ def regressions(
     """
     from ..tuner.store import open_store
     from ..tuner.store import regressions as toolchains
+    from ..tuner.store.query import check_device
     from . import present
 
     with open_store(db, readonly=True) as store:
+        check_device(store, device)
+        for side in (before, after):
+            toolchains.check_side(store, side)
         old, new = (toolchains.side_of(**side) if side else None for side in (before, after))
         if old is None or new is None:
             old, new = toolchains.sides(store, old, new)
@@ -67,6 +74,8 @@ def regressions(
         present.print_json(found)
     else:
         _show(found)
+    if check and not found and (before or after):
+        raise click.ClickException("no problem was measured under both toolchains: there is nothing to check")
     if check and any(change.regressed for change in found):
         raise click.exceptions.Exit(1)
 

@@ -16,9 +16,10 @@ from tilewright.tuner.effort import EFFORTS, Progress, StudyOptions
 from tilewright.tuner.evaluate.meter import now
 from tilewright.tuner.evaluate.replay import ReplayMeter, open_replay
 from tilewright.tuner.remembered import BAD, bad_elsewhere
-from tilewright.tuner.store import Store, open_store
+from tilewright.tuner.store import Store, TrialQuery, open_store
+from tilewright.tuner.store.ranking import ranking
 from tilewright.tuner.study import Study
-from tilewright.tuner.trial import Outcome, Trial
+from tilewright.tuner.trial import Measurement, Outcome, Trial
 
 EVERYTHING = StudyOptions(replace(EFFORTS["exhaustive"], trials=0), "exhaustive")
 
@@ -54,6 +55,39 @@ def test_only_what_was_bad_is_left_out(outcome: Outcome, meter: ReplayMeter, sto
     configs, progress = tried(meter, store)
     assert (trial.config not in configs) == (outcome in BAD)
     assert progress.left_out == (outcome in BAD)
+
+
+def test_what_was_measured_since_is_not_left_out(meter: ReplayMeter, store: Store) -> None:
+    trial = failed(meter, Outcome.CRASHED)
+    store.add(trial)
+    assert bad_elsewhere(PROBLEM, meter, store) == {trial.config}
+    measured = Measurement((1.0,), meter.protocol, (1.0,))
+    store.add(replace(trial, outcome=Outcome.MEASURED, reason="", measurement=measured, started_at=now()))
+    assert bad_elsewhere(PROBLEM, meter, store) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_tried"),
+    [
+        ("OutOfMemoryError: CUDA out of memory", True),
+        ("RuntimeError: DefaultCPUAllocator: can't allocate memory", True),
+        ("OutOfResources: shared memory", False),
+        ("262144 bytes of shared memory", False),
+    ],
+)
+def test_memory_that_was_taken_then_may_be_there_now(
+    reason: str, is_tried: bool, meter: ReplayMeter, store: Store
+) -> None:
+    lacking = replace(failed(meter, Outcome.OUT_OF_RESOURCES, PROBLEM), reason=reason)
+    store.add(lacking)
+    tried(meter, store)
+    outcomes = {trial.outcome for trial in store.trials(TrialQuery(problem=PROBLEM, config=lacking.config))}
+    assert (Outcome.MEASURED in outcomes) == is_tried
+    ranked = [one.config for one in ranking(store, PROBLEM, meter.device.name, count=200)]
+    assert (lacking.config in ranked) == is_tried
+    store.add(replace(lacking, started_at=now()))
+    ranked = [one.config for one in ranking(store, PROBLEM, meter.device.name, count=200)]
+    assert (lacking.config in ranked) == is_tried, "a winner is none the less for memory that is taken later"
 
 
 def test_it_is_tried_when_somebody_asks(meter: ReplayMeter, store: Store) -> None:

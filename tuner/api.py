@@ -13,6 +13,7 @@ from ..kernels.problem import Problem
 from .ceilings import known_ceilings
 from .effort import EFFORTS, StudyOptions
 from .evaluate import DEFAULT_REGIME, Meter, MeterOptions, open_meter
+from .evaluate.toolchain import toolchain
 from .plan import PlanProgress, run_plan
 from .search import SAMPLERS
 from .store import StoreError, open_store
@@ -194,7 +195,14 @@ def best(
     _check_problems([problem])
     _check_whole("runners_up", runners_up, 0, None)
     with open_store(db, readonly=True) as store:
-        return best_of(store, problem, device=device, runners_up=runners_up, deterministic=deterministic)
+        return best_of(
+            store,
+            problem,
+            device=device,
+            runners_up=runners_up,
+            deterministic=deterministic,
+            environment=toolchain(),
+        )
 
 
 __all__ = ["Answer", "Config", "Problem", "TuneOptions", "best", "tune", "tune_with"]

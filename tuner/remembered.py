@@ -9,7 +9,7 @@ from ..kernels.config import Config
 from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store, TrialQuery
-from .trial import Outcome
+from .trial import Outcome, Trial
 
 # What costs a process, or is wrong. A config that does not compile or fit fails in a moment, and perhaps not elsewhere.
 BAD: Final = (Outcome.WRONG, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.LAUNCH_FAILED)
@@ -26,9 +26,17 @@ def bad_elsewhere(problem: Problem, meter: Meter, store: Store) -> frozenset[Con
     for outcome in BAD:
         for trial in store.trials(TrialQuery(device=meter.device.name, outcome=outcome)):
             other = trial.problem != problem and _binary_kind(trial.problem) == kind
-            if other and trial.environment == meter.environment(trial.config):
+            if other and trial.environment == meter.environment(trial.config) and not _measured_since(trial, store):
                 found.add(trial.config)
     return frozenset(found)
+
+
+def _measured_since(failed: Trial, store: Store) -> bool:
+    """Whether the same was tried again, and did not fail."""
+    query = TrialQuery(failed.problem, failed.device.name, config=failed.config, environment=failed.environment)
+    return any(
+        trial.outcome is Outcome.MEASURED and trial.started_at > failed.started_at for trial in store.trials(query)
+    )
 
 
 def _binary_kind(problem: Problem) -> tuple[object, ...]:

@@ -149,7 +149,7 @@ class Study:
         stored = self._store.trials(TrialQuery(problem=self.problem, device=self._meter.device.name))
         again = BAD if self._options.retry_bad else ()
         for trial in fresh(stored, self._meter):
-            if trial.outcome not in again:
+            if trial.outcome not in again and not trial.lacked_memory:
                 self._trials[trial.config] = trial
         self._set_library()
         ours = [trial for config, trial in self._trials.items() if config != self._library]

@@ -6,12 +6,16 @@ import statistics
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from ..kernels.config import Config
 from ..kernels.device import Device
 from ..kernels.problem import Problem
 from ..kernels.result import Environment as Environment
 from ..kernels.result import Ratio as Ratio
+
+# How the reasons begin that measuring processes give: an error of torch, of Python, and of torch for the host's memory.
+_LACKS_OF_MEMORY: Final = ("OutOfMemoryError:", "MemoryError:", "RuntimeError:")
 
 
 class Outcome(StrEnum):
@@ -126,6 +130,12 @@ class Trial:
     checks: tuple[Check, ...] = ()
     measurement: Measurement | None = None
     resources: Resources | None = None
+
+    @property
+    def lacked_memory(self) -> bool:
+        """Whether it failed for memory that was taken at that moment, of the device or of the host, and may be there
+        another time; not for what one program of the kernel takes."""
+        return self.outcome is Outcome.OUT_OF_RESOURCES and self.reason.startswith(_LACKS_OF_MEMORY)
 
     @property
     def median_us(self) -> float | None:

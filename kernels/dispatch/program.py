@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import runpy
+import signal
 import sys
 from pathlib import Path
 from typing import Final
 
 KINDS: Final = ("-m", "-c")
+ENDS: Final = (signal.SIGTERM, signal.SIGHUP)
 NO_PROGRAM: Final = 2  # the exit code of python for a script that is not there
 
 
@@ -23,8 +25,14 @@ def main(path: str, words: list[str]) -> None:
         sys.exit(NO_PROGRAM)
     from .record import record
 
+    for number in ENDS:  # by an exception, so that what was recorded is written
+        signal.signal(number, _end)
     with record(path):
         _run(*words)
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _run(kind: str, *rest: str) -> None:

@@ -64,6 +64,13 @@ def test_nothing_regressed(run: Run, stocked: str) -> None:
     assert (shown.code, "0 problems, 0 got slower or broke" in shown.out) == (0, True)
 
 
+def test_what_was_never_measured_is_no_sound_check(run: Run, upgraded: str) -> None:
+    where = ("--db", upgraded, "--check")
+    assert "has nothing of a device 'typo'" in run("regressions", *where, "--device", "typo").error
+    error = run("regressions", *where, "--after", "triton=9.9").error
+    assert error.endswith("has no result of triton=9.9: name one of triton=3.7.1; triton=3.8.0")
+
+
 @pytest.mark.parametrize("word", ["3.8.0", "tritn=3.8.0"])
 def test_what_names_no_toolchain_is_refused(run: Run, stocked: str, word: str) -> None:
     assert f"'{word}' names no toolchain: write one of triton, torch" in run("regressions", "--after", word).error

@@ -50,6 +50,22 @@ def test_what_is_no_program_is_told_in_one_line(tmp_path: Path, words: tuple[str
 ENDLESS = "import time, torch; torch.ones(16, 32) @ torch.ones(32, 64); print('ready', flush=True); time.sleep(60)"
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGHUP])
+def test_what_was_recorded_until_it_is_ended_is_kept(tmp_path: Path, end: signal.Signals) -> None:
+    """By whatever ends the recorder alone, as systemd and `timeout` do; the program ends with it."""
+    shapes = tmp_path / "shapes.csv"
+    process = start("record", "-o", str(shapes), "--", "python", "-c", ENDLESS)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(end)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + end
+    assert [shape.problem for shape in read_weighted(shapes, Problem(1, 1, 1))] == [Problem(16, 64, 32, "fp32", "nn")]
+
+
 def test_what_was_recorded_until_ctrl_c_is_kept(tmp_path: Path) -> None:
     shapes = tmp_path / "shapes.csv"
     command = [sys.executable, "-P", "-c", MAIN, "record", "-o", str(shapes), "--", "python", "-c", ENDLESS]

@@ -207,7 +207,8 @@ def _failed_since(store: Store, result: Ranked) -> bool:
     """Whether the config failed in the same environment after it was measured."""
     query = TrialQuery(result.problem, result.device.name, config=result.config, environment=result.environment)
     return any(
-        trial.outcome is not Outcome.MEASURED and trial.started_at > result.measured_at for trial in store.trials(query)
+        trial.outcome is not Outcome.MEASURED and not trial.lacked_memory and trial.started_at > result.measured_at
+        for trial in store.trials(query)
     )
 
 

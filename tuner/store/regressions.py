@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -99,6 +99,22 @@ def _negated(side: Side) -> Side:
 def side_of(**fields: str) -> Side:
     """The environments whose fields have these values, as `side_of(triton="3.6.0")`."""
     return lambda environment: all(getattr(environment, name) == value for name, value in fields.items())
+
+
+def check_side(store: Store, fields: Mapping[str, str]) -> None:
+    """
+    Raises:
+        StoreError: nothing in the store is of such a toolchain.
+    """
+    known = store.environments()
+    if any(map(side_of(**fields), known)) or not fields:
+        return
+    held = sorted({_named({name: getattr(environment, name) for name in fields}) for environment in known})
+    raise StoreError(f"{store.name} has no result of {_named(fields)}: name one of {'; '.join(held) or 'none, yet'}")
+
+
+def _named(fields: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in fields.items())
 
 
 def _change(store: Store, problem: Problem, device: str, before: Side, after: Side) -> Change | None:
