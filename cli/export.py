@@ -134,6 +134,9 @@ def _held(store: Store, wanted: Wanted) -> Pack:
     from ..tuner.store.pack import pack_of
 
     found = pack_of(store, wanted.problems, wanted.device, top=wanted.top)
+    held = {trial.problem for trial in found.trials} | {race.problem for race in found.races}
+    if held and (missing := [problem.key for problem in wanted.problems if problem not in held]):
+        click.echo(f"{store.name} holds nothing of {', '.join(missing)}", err=True)
     if wanted.problems and not found.trials and not found.races:
         raise click.ClickException(f"{store.name} holds nothing of {', '.join(map(str, wanted.problems))}: tune first")
     return found

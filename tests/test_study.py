@@ -226,9 +226,25 @@ def test_an_unshared_plan_gives_each_problem_its_trials(meter: Watched, store: S
 def test_a_plan_keeps_to_its_seconds(meter: Watched, store: Store) -> None:
     started = time.monotonic()
     options = replace(OPTIONS, effort=replace(OPTIONS.effort, trials=90), seconds=0.3, shared=True)
-    run_plan([PROBLEM, OTHER], meter, store, options=options, watch=lambda at: None)
+    told: list[PlanProgress] = []
+    run_plan([PROBLEM, OTHER], meter, store, options=options, watch=told.append)
     assert time.monotonic() - started < 3.0, "an ask or two past the end"
+    assert {at.study.problem for at in told if at.ended} == {PROBLEM, OTHER}, "by their time"
     assert {trial.problem for trial in store.trials()} == {PROBLEM, OTHER}
+
+
+def test_a_plan_whose_time_is_over_begins_no_problem_more(
+    meter: Watched, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a library takes longer than all of the budget."""
+
+    def submit(problem: Problem, config: Config) -> None:
+        time.sleep(0.6)
+        Watched.submit(meter, problem, config)
+
+    monkeypatch.setattr(meter, "submit", submit)
+    run_plan([PROBLEM, OTHER], meter, store, options=replace(OPTIONS, shared=True, seconds=0.5), watch=lambda at: None)
+    assert [trial.problem for trial in store.trials()] == [PROBLEM]
 
 
 def test_the_winner_of_a_near_problem_is_tried_early(meter: Watched, store: Store) -> None:
@@ -320,6 +336,14 @@ def test_a_problem_has_something_measured_however_short_its_time_is(
     found.advance(100, 4.0, lambda progress: None)
     assert found.done == 1, "the others were taken back"
     assert len(meter.submitted) > 2
+
+
+def test_a_file_that_was_recorded_anew_is_tried_anew(tmp_path: Path, store: Store) -> None:
+    for scale, trials in ((1.0, 26), (1.0, 26), (2.0, 52)):
+        path = tmp_path / f"{PROBLEM.key}.csv.gz"
+        write_landscape(path, recorded.landscape(PROBLEM, scale))
+        Study(PROBLEM, open_replay([path]), store, OPTIONS).advance(25, None, lambda progress: None)
+        assert len(store.trials()) == trials
 
 
 class Clocked(ReplayMeter):

@@ -90,6 +90,8 @@ class Plan:
 
     def run(self, calls: Mapping[Problem, float]) -> None:
         for index, problem in enumerate(self._problems):
+            if index and past(self._end()):  # as where a library is slow on what came before
+                return
             self._prefetch()
             first = warm_starts(problem, self._meter, self._store)
             study = Study(problem, self._meter, self._store, self._options, first=first)
@@ -111,7 +113,9 @@ class Plan:
         self._prefetched = max(self._prefetched, index + 1)
 
     def _advance(self, study: Study, total: int, until: float | None) -> None:
-        study.advance(total, until, lambda progress: self._tell(study, progress))
+        last = study.advance(total, until, lambda at: self._tell(study, at, ended=at.done >= at.total))
+        if last is not None and last.done < last.total:  # by its time
+            self._tell(study, last, ended=True)
         started = time.monotonic()
         study.race(meanwhile=self._prefetch)
         self._races.append(time.monotonic() - started)
@@ -156,10 +160,14 @@ class Plan:
         rounds, which short budgets do not shorten."""
         return fmean(self._races) if self._races else RACE_SHARE * seconds / len(self._problems)
 
+    def _end(self) -> float | None:
+        seconds = self._options.seconds
+        return None if seconds is None else self._started + seconds
+
     def _until(self) -> float | None:
         """When trials end, so that one more race ends in time."""
-        seconds = self._options.seconds
-        return None if seconds is None else self._started + seconds - self._race_s(seconds)
+        end, seconds = self._end(), self._options.seconds
+        return None if end is None or seconds is None else end - self._race_s(seconds)
 
     def _first_until(self, index: int) -> float | None:
         """When a problem's first share of the time ends, in which it and all after it are raced as well; what one does
@@ -172,7 +180,7 @@ class Plan:
         free = self._started + seconds - now - left * self._race_s(seconds)
         return now + max(0.0, free * share / (len(self._problems) - index * share))
 
-    def _tell(self, study: Study, progress: Progress) -> None:
+    def _tell(self, study: Study, progress: Progress, *, ended: bool) -> None:
         done = sum(one.done for one in self._studies)
         total = self._total()
         seconds = time.monotonic() - self._started
@@ -185,7 +193,7 @@ class Plan:
                 count=len(self._problems),
                 done=done,
                 total=max(total, done),
-                ended=progress.done >= progress.total,
+                ended=ended,
                 seconds=seconds,
                 seconds_left=max(0.0, left),
             )

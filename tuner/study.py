@@ -80,11 +80,12 @@ class Study:
         earlier = self._costs[: len(self._costs) * 2 // 3]
         return math.log(min(earlier) / min(self._costs)) if earlier else 0.0
 
-    def advance(self, total: int, until: float | None, watch: Watch) -> None:
-        """Tries configs until `total` are done, none is left, or the clock (`time.monotonic`) is past `until`."""
+    def advance(self, total: int, until: float | None, watch: Watch) -> Progress | None:
+        """Tries configs until `total` are done, none is left, or the clock (`time.monotonic`) is past `until`; what it
+        told last, None where it tried nothing."""
         started = time.monotonic()
         self._measure_library()
-        pending = 0
+        pending, told = 0, None
         while True:
             while pending < self._batch() and self.done + pending < total and not past(until):
                 config = self._search.ask()
@@ -103,8 +104,10 @@ class Study:
             for trial in ended:
                 self._keep(trial)
             spent = self.seconds + time.monotonic() - started
-            watch(self._progress(min(total, self.size), spent))
+            told = self._progress(min(total, self.size), spent)
+            watch(told)
         self.seconds += time.monotonic() - started
+        return told
 
     def race(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Races the finalists against the library, unless these very configs have been raced with this toolchain;

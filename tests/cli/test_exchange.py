@@ -142,3 +142,5 @@ def test_a_file_that_cannot_be_written_is_named(run: Run, stocked: str, tmp_path
 def test_a_problem_of_which_nothing_is_stored_is_not_exported(run: Run, stocked: str) -> None:
     for form in ("pack", "csv"):
         assert "holds nothing of 7x7x7-bf16-nt" in run("export", "7x7x7", "--format", form, "--db", stocked).error
+        partly = run("export", "512x4096x4096", "7x7x7", "--format", form, "--db", stocked)
+        assert (partly.code, partly.err) == (0, f"{stocked} holds nothing of 7x7x7-bf16-nt\n")
