@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from weakref import ref
@@ -230,10 +231,15 @@ def give_to_library(shape: object, weight: Tensor) -> None:
     if given is None:
         if len(by_library) >= MOST_PLANS:
             by_library.clear()
-        given = by_library[name] = Given(ref(weight, lambda _: by_library.pop(name, None)), set())
+        forget = partial(_forget, by_library, name)
+        given = by_library[name] = Given(ref(weight, forget), set())
     if len(given.shapes) >= MOST_PLANS:
         given.shapes.clear()
     given.shapes.add(shape)
+
+
+def _forget(known: dict[int, Given], name: int, gone: ref[Tensor]) -> None:
+    known.pop(name, None)
 
 
 def is_dense(x: Tensor) -> bool:

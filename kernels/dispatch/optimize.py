@@ -66,7 +66,7 @@ def _check_can_be_proved(model: nn.Module) -> None:
         ValueError: every switch of a layer would be compiled anew; or each process would decide by its own clock, and
             run the model, with what it sends to the others, another number of times.
     """
-    if any(hasattr(one, "_orig_mod") or one._compiled_call_impl is not None for one in model.modules()):
+    if any(hasattr(one, "_orig_mod") or getattr(one, "_compiled_call_impl", None) for one in model.modules()):
         raise ValueError("the model is compiled: give optimize the module itself, and compile it afterwards")
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         count = torch.distributed.get_world_size()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +27,18 @@ def main(path: str, words: list[str]) -> None:
         sys.exit(NO_PROGRAM)
     from .record import record
 
-    for number in ENDS:  # by an exception, so that what was recorded is written
-        signal.signal(number, _end)
+    for number in ENDS:
+        signal.signal(number, partial(_end, os.getpid()))
     with record(path):
         _run(*words)
 
 
-def _end(number: int, frame: object) -> None:
-    sys.exit(128 + number)
+def _end(recorder: int, number: int, frame: object) -> None:
+    """By an exception, so that what was recorded is written; a process that was forked since ends as it would alone."""
+    if os.getpid() == recorder:
+        sys.exit(128 + number)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _run(kind: str, *rest: str) -> None:
