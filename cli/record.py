@@ -64,20 +64,23 @@ def _run(command: list[str]) -> int:
 
     Ctrl-C reaches it by itself; what ends this process alone, as `kill` does, is handed on.
     """
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *ENDS)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDS)}
+    taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]  # else it is for `nohup`
+    for number in taken:
+        signal.signal(number, signal.SIG_IGN)
+
+    def as_alone() -> None:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
     try:
-        program = subprocess.Popen(command, preexec_fn=_as_alone)  # noqa: PLW1509 (no other thread runs)
-        for number in ENDS:
+        program = subprocess.Popen(command, preexec_fn=as_alone)  # noqa: PLW1509 (no other thread runs)
+        for number in set(ENDS) & set(taken):
             signal.signal(number, lambda number, _: program.send_signal(number))
         return program.wait()
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _as_alone() -> None:
-    for number in (signal.SIGINT, *ENDS):
-        signal.signal(number, signal.SIG_DFL)
+        for number in taken:
+            signal.signal(number, before[number])
 
 
 def _is_python(word: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Final
 
 from ..kernels.access import Accesses
@@ -9,7 +10,7 @@ from ..kernels.config import Config
 from ..kernels.problem import Problem
 from .evaluate import Meter
 from .store import Store, TrialQuery
-from .trial import Outcome, Trial
+from .trial import Outcome
 
 # What costs a process, or is wrong. A config that does not compile or fit fails in a moment, and perhaps not elsewhere.
 BAD: Final = (Outcome.WRONG, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.LAUNCH_FAILED)
@@ -22,20 +23,24 @@ def bad_elsewhere(problem: Problem, meter: Meter, store: Store) -> frozenset[Con
     their rows are aligned alike.
     """
     kind = _binary_kind(problem)
-    found: set[Config] = set()
-    for outcome in BAD:
-        for trial in store.trials(TrialQuery(device=meter.device.name, outcome=outcome)):
-            other = trial.problem != problem and _binary_kind(trial.problem) == kind
-            if other and trial.environment == meter.environment(trial.config) and not _measured_since(trial, store):
-                found.add(trial.config)
-    return frozenset(found)
-
-
-def _measured_since(failed: Trial, store: Store) -> bool:
-    """Whether the same was tried again, and did not fail."""
-    query = TrialQuery(failed.problem, failed.device.name, config=failed.config, environment=failed.environment)
-    return any(
-        trial.outcome is Outcome.MEASURED and trial.started_at > failed.started_at for trial in store.trials(query)
+    failed = [
+        trial
+        for outcome in BAD
+        for trial in store.trials(TrialQuery(device=meter.device.name, outcome=outcome))
+        if trial.problem != problem
+        and _binary_kind(trial.problem) == kind
+        and trial.environment == meter.environment(trial.config)
+    ]
+    since: dict[tuple[Problem, Config], datetime] = {}  # when it was measured last, and did not fail
+    for other in {trial.problem for trial in failed}:
+        for trial in store.trials(TrialQuery(other, meter.device.name, outcome=Outcome.MEASURED)):
+            if trial.environment == meter.environment(trial.config):
+                key = trial.problem, trial.config
+                since[key] = max(trial.started_at, since.get(key, trial.started_at))
+    return frozenset(
+        trial.config
+        for trial in failed
+        if since.get((trial.problem, trial.config), trial.started_at) <= trial.started_at
     )
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from weakref import ref
 
 import torch
 from torch import Tensor
@@ -42,14 +39,6 @@ class Way(NamedTuple):
     trains: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A parameter, and the shapes of x whose linear products with it are the library's."""
-
-    weight: ref[Tensor]
-    shapes: set[object]
-
-
 Ways = dict[tuple[object, object], tuple[Way, ...]]
 
 _settings = Settings()
@@ -60,10 +49,12 @@ _biased_plans: dict[object, Plan] = {}
 ways: Ways = {}  # by the shapes of A and B
 linear_ways: Ways = {}
 biased_ways: Ways = {}  # by the same; the check and what serves take the bias too
-# By the id of the parameter. The library is right for whatever is called with it, and so nothing else is checked: a
-# layer that no kernel serves costs no more than torch's own.
-by_library: dict[int, Given] = {}
-_REMEMBERED: Final[tuple[dict[Any, Any], ...]] = (
+# (shape of x, id of a parameter) of linear products that are the library's. It is right for whatever comes under that
+# name later, and so nothing else of it is checked: a layer that no kernel serves costs no more than torch's own. Layers
+# clear it when they get a parameter, which may have the id of one that is gone; no weak reference tells, for torch
+# swaps no tensor that has one.
+by_library: set[tuple[object, int]] = set()
+_REMEMBERED: Final[tuple[dict[Any, Any] | set[Any], ...]] = (
     *(_plans, _linear_plans, _biased_plans),
     *(ways, linear_ways, biased_ways, by_library),
 )
@@ -225,21 +216,9 @@ def _remember(
 
 
 def give_to_library(shape: object, weight: Tensor) -> None:
-    """For as long as the parameter lives: another one may get its id."""
-    name = id(weight)
-    given = by_library.get(name)
-    if given is None:
-        if len(by_library) >= MOST_PLANS:
-            by_library.clear()
-        forget = partial(_forget, by_library, name)
-        given = by_library[name] = Given(ref(weight, forget), set())
-    if len(given.shapes) >= MOST_PLANS:
-        given.shapes.clear()
-    given.shapes.add(shape)
-
-
-def _forget(known: dict[int, Given], name: int, gone: ref[Tensor]) -> None:
-    known.pop(name, None)
+    if len(by_library) >= MOST_PLANS:
+        by_library.clear()
+    by_library.add((shape, id(weight)))
 
 
 def is_dense(x: Tensor) -> bool:

@@ -32,6 +32,11 @@ class Linear(nn.Linear):
                     return found
         return linear(input, self.weight, self.bias)
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """A new parameter may have the id of one that is gone, and was the library's."""
+        by_library.clear()
+        super().register_parameter(name, param)
+
     def _apply(self, *arguments: Any, **named: Any) -> Any:
         """Of `to` and its like: what was the library's on a CPU, or in another dtype, is looked up again."""
         by_library.clear()
@@ -86,6 +91,7 @@ def replace(model: nn.Module) -> tuple[list[Layer], Report]:
     """Makes the linear layers of `model` that a kernel may serve look for one. A layer stays the object that it was,
     with its parameters, hooks and names: only its class is another."""
     report, replaced = Report(), []
+    by_library.clear()  # a parameter of this model may have the id of one that is gone
     if torch.cuda.is_available():
         count_flops()
     for layer in layers(model):

@@ -28,7 +28,8 @@ def main(path: str, words: list[str]) -> None:
     from .record import record
 
     for number in ENDS:
-        signal.signal(number, partial(_end, os.getpid()))
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, partial(_end, os.getpid()))
     with record(path):
         _run(*words)
 

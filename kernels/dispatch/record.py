@@ -81,11 +81,11 @@ def _check_writable(path: Path) -> None:
         ValueError: what is to be written at the end could not be.
     """
     folder = path.absolute().parent
-    if path.is_dir():
+    if os.path.isdir(path):  # of what may not be looked into, pathlib raises another error
         raise ValueError(f"{path} cannot be written: it is a folder: name a file in it")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ValueError(f"{path} cannot be written: there is no folder {folder}: make it, or name another")
-    if not os.access(path if path.exists() else folder, os.W_OK):
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
         raise ValueError(f"{path} cannot be written: you may not write there: name another file")
 
 

@@ -66,6 +66,25 @@ def test_what_was_recorded_until_it_is_ended_is_kept(tmp_path: Path, end: signal
     assert [shape.problem for shape in read_weighted(shapes, Problem(1, 1, 1))] == [Problem(16, 64, 32, "fp32", "nn")]
 
 
+def test_what_is_ignored_stays_ignored(tmp_path: Path) -> None:
+    """As under `nohup`."""
+    shapes, program = tmp_path / "shapes.csv", ENDLESS.replace("sleep(60)", "sleep(1)")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("record", "-o", str(shapes), "--", "python", "-c", program)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGHUP)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert shapes.exists()
+
+
 def test_what_was_recorded_until_ctrl_c_is_kept(tmp_path: Path) -> None:
     shapes = tmp_path / "shapes.csv"
     command = [sys.executable, "-P", "-c", MAIN, "record", "-o", str(shapes), "--", "python", "-c", ENDLESS]

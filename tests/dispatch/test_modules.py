@@ -243,11 +243,11 @@ def test_a_layer_of_the_library_looks_no_further_until_it_is_moved() -> None:
     layer, x = tilewright.Linear(8, 16), torch.randn(5, 8)
     for _ in range(2):
         layer(x)
-    assert x.shape in by_library[id(layer.weight)].shapes
+    assert (x.shape, id(layer.weight)) in by_library
     assert torch.equal(layer(x), functional.linear(x, layer.weight, layer.bias))
     assert layer(x).requires_grad
     layer.double()
-    assert id(layer.weight) not in by_library
+    assert (x.shape, id(layer.weight)) not in by_library
     assert layer(x.double()).dtype is torch.float64
     layer.float()
     prune.l1_unstructured(layer, "weight", amount=0.5)  # type: ignore[no-untyped-call]

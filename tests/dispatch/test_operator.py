@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,16 +102,34 @@ def test_gradients_are_carried_forward(unseen: tuple[Tensor, Tensor]) -> None:
             torch.testing.assert_close(found.tangent, tangent @ weight.T)
 
 
-def test_what_is_known_of_a_parameter_ends_with_it() -> None:
+def test_what_is_known_of_a_parameter_is_not_of_the_next_one_with_its_id() -> None:
     tilewright.use_table(None)
     layer, x = tilewright.Linear(8, 16, bias=False), torch.randn(2, 8)
-    for _ in range(2):
+    for make in (
+        lambda: setattr(layer, "weight", torch.nn.Parameter(torch.randn(16, 8))),
+        lambda: tilewright.Linear(8, 16),
+        lambda: tilewright.optimize(torch.nn.Linear(8, 16)),
+    ):
+        for _ in range(2):
+            layer(x)
+        assert direct.by_library == {(x.shape, id(layer.weight))}
+        make()
+        assert not direct.by_library
+
+
+def test_parameters_may_be_swapped() -> None:
+    """As `load_state_dict` does where it is told to: not those with weak references."""
+    tilewright.use_table(None)
+    layer, x = tilewright.Linear(8, 16), torch.randn(2, 8)
+    for _ in range(3):
         layer(x)
-    name = id(layer.weight)
-    assert direct.by_library[name].shapes == {x.shape}
-    del layer
-    gc.collect()
-    assert name not in direct.by_library
+    new = {name: torch.randn_like(value) for name, value in layer.state_dict().items()}
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        layer.load_state_dict(new)
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(False)
+    assert torch.equal(layer(x), functional.linear(x, new["weight"], new["bias"]))
 
 
 def test_memory_that_a_kernel_does_not_take_says_nothing_of_other_memory() -> None:
@@ -122,6 +139,6 @@ def test_memory_that_a_kernel_does_not_take_says_nothing_of_other_memory() -> No
     for given in (spread, odd):
         for _ in range(3):
             assert torch.equal(layer(given), functional.linear(given, layer.weight))
-        assert id(layer.weight) not in direct.by_library
+        assert not direct.by_library
     assert direct._key(odd, layer.weight) != direct._key(x, layer.weight)
     assert not any(way.fits(odd, layer.weight) for way in direct.linear_ways[odd.shape, layer.weight.shape])

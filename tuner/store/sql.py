@@ -131,7 +131,7 @@ class SqlStore:
                 with self._engine.connect().execution_options(**{WRITES: writes}) as connection, connection.begin():
                     return action(connection)
             except DBAPIError as error:
-                if attempt == ATTEMPTS or not self._passes(error) or time.monotonic() > until:
+                if attempt == ATTEMPTS or not self._passes(error) or (attempt > 1 and time.monotonic() > until):
                     kept = f"; {self._kept} trials of this run are kept" if writes and self._kept else ""
                     raise StoreError(f"{self._explain(error)}{kept}") from error
             time.sleep(random.uniform(0.01, 0.05) * 2**attempt)
