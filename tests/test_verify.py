@@ -10,6 +10,7 @@ import pytest
 
 from tilewright.kernels.config import Config
 from tilewright.tuner.evaluate import open_meter
+from tilewright.tuner.evaluate.replay import open_replay
 from tilewright.tuner.landscape import Landscape, Reading, write_landscape
 from tilewright.tuner.store import Store, TrialQuery, open_store
 from tilewright.tuner.store.query import best
@@ -43,14 +44,18 @@ def tuned(store: Store, tmp_path: Path) -> list[Config]:
 
 @pytest.fixture
 def then(tmp_path: Path) -> Then:
-    """Verifies on a device that reads what it did, but for these configs; a config without a reading is not there."""
+    """Verifies on a device that reads what it did, but for these configs, with the same toolchain; a config without a
+    reading is not there."""
 
     def then(store: Store, changed: dict[Config, Reading | None]) -> Verdict | None:
         readings = {**recorded.landscape(PROBLEM).readings, **changed}
         path = tmp_path / f"{PROBLEM.key}.csv.gz"
         there = {config: reading for config, reading in readings.items() if reading is not None}
+        environment = open_replay([path])._environment
         write_landscape(path, Landscape.of(PROBLEM.key, there))
-        return verify(PROBLEM, open_meter(f"replay:{path}"), store)
+        meter = open_replay([path])
+        meter._environment = environment  # which a file that was recorded anew has not
+        return verify(PROBLEM, meter, store)
 
     return then
 
