@@ -164,7 +164,7 @@ def all_alike(problem: Problem, forms: Sequence[str]) -> bool:
     """Whether a sum is of one product k times, and its operands or partial sums are rounded: all in one direction.
 
     No bound that could tell right from wrong holds then. A sum of fp8 ends where a product is less than it is cut off
-    at: 32,768 in place of 64,543 after 16,392 products, by any kernel without promotion (H200, 2026-11).
+    at: 32,768 in place of 64,543 after 16,392 products, by `tiled` without promotion (H200, 2026-11).
     """
     rounded = problem.dtype == "tf32" or DTYPES[problem.dtype].storage.startswith("float8")
     return rounded and problem.layout == "tn" and forms[0] == forms[1] == "repeated"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,11 +135,15 @@ def _held(store: Store, wanted: Wanted) -> Pack:
 
     found = pack_of(store, wanted.problems, wanted.device, top=wanted.top)
     held = {trial.problem for trial in found.trials} | {race.problem for race in found.races}
-    if held and (missing := [problem.key for problem in wanted.problems if problem not in held]):
-        click.echo(f"{store.name} holds nothing of {', '.join(missing)}", err=True)
-    if wanted.problems and not found.trials and not found.races:
+    if wanted.problems and not held:
         raise click.ClickException(f"{store.name} holds nothing of {', '.join(map(str, wanted.problems))}: tune first")
+    _tell_missing(store, wanted, held)
     return found
+
+
+def _tell_missing(store: Store, wanted: Wanted, held: Collection[Problem]) -> None:
+    if missing := [problem.key for problem in wanted.problems if problem not in held]:
+        click.echo(f"{store.name} holds nothing of {', '.join(missing)}", err=True)
 
 
 def _csv(store: Store, wanted: Wanted) -> str:
@@ -155,6 +159,7 @@ def _table(store: Store, wanted: Wanted) -> str:
     known = {**FAMILIES, **{name: family(name) for name in wanted.families}}
     top, deterministic = wanted.top or RANKED, wanted.deterministic
     found = table_of(store, wanted.device, wanted.problems, top=top, families=known, deterministic=deterministic)
+    _tell_missing(store, wanted, found.winners)
     return write_table(found)
 
 

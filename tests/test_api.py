@@ -13,6 +13,7 @@ import tilewright
 from tilewright import Problem, TuneOptions
 from tilewright.tuner.evaluate import open_meter
 from tilewright.tuner.store import open_store
+from tilewright.tuner.trial import Environment
 from tilewright.tuner.unanswered import why_none
 
 from . import recorded
@@ -50,6 +51,15 @@ def test_a_budget_that_was_too_short_is_told(tmp_path: Path, deterministic: bool
     with closing(open_meter(f"replay:{file}")) as meter, open_store("memory://") as store:
         why = why_none(recorded.PROBLEM, meter, store, deterministic=deterministic)
     assert "the time was up before anything was measured: give it more with --budget" in why
+
+
+def test_best_tells_what_is_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file,), db = recorded.write(tmp_path, recorded.PROBLEM), tmp_path / "trials.db"
+    tilewright.tune([recorded.PROBLEM], device=f"replay:{file}", db=db, options=TuneOptions(trials=5))
+    assert not tilewright.best(recorded.PROBLEM, db=db).winner.stale
+    today = {name: Environment("9.9", "", "", "", "", "") for name in ("tiled", "cublas")}
+    monkeypatch.setattr("tilewright.tuner.api.toolchain", lambda: today)
+    assert tilewright.best(recorded.PROBLEM, db=db).winner.stale
 
 
 def test_best_is_asked_for_a_problem_and_a_number(tmp_path: Path) -> None:

@@ -67,8 +67,13 @@ def test_nothing_regressed(run: Run, stocked: str) -> None:
 def test_what_was_never_measured_is_no_sound_check(run: Run, upgraded: str) -> None:
     where = ("--db", upgraded, "--check")
     assert "has nothing of a device 'typo'" in run("regressions", *where, "--device", "typo").error
+    with open_store(upgraded) as store:
+        store.add(replace(trials(Problem(1, 4096, 4096))[0], environment=replace(ENVIRONMENT, triton="3.9.0")))
+    sides = ("--before", "triton=3.8.0", "--after", "triton=3.9.0")
+    nothing = run("regressions", *where, *sides)
+    assert (nothing.code, "no problem was measured under both toolchains" in nothing.err) == (2, True)
     error = run("regressions", *where, "--after", "triton=9.9").error
-    assert error.endswith("has no result of triton=9.9: name one of triton=3.7.1; triton=3.8.0")
+    assert error.endswith("has no result of triton=9.9: name one of triton=3.7.1; triton=3.8.0; triton=3.9.0")
 
 
 @pytest.mark.parametrize("word", ["3.8.0", "tritn=3.8.0"])
